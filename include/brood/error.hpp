@@ -1,0 +1,157 @@
+// The exceptions brood throws, and what each of them means.                                      (room: base)
+//
+// A bounded attempt (`try_…`, `…_for`, `…_until`) answers with bool or optional; only misuse and failure throw.
+// Every type derives from a standard exception *and* from brood::Error, so either catch works.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace brood::inline v1 {
+
+/// What every exception of this library is. Not a std::exception itself: each concrete type also derives from the
+/// standard exception that fits it, and an ambiguous base would make `catch (const std::exception&)` miss them.
+class Error {
+ public:
+  virtual ~Error();
+  /// The message: names the object, what was expected, what was found and the remedy.
+  [[nodiscard]] virtual const char* what() const noexcept = 0;
+};
+
+namespace detail {
+/// Joins a standard exception and the library's mark into one type with one what().
+template <class Standard>
+class ErrorOf : public Standard, public Error {
+ public:
+  using Standard::Standard;
+  [[nodiscard]] const char* what() const noexcept override { return Standard::what(); }
+};
+}  // namespace detail
+
+/// The caller broke a rule of the interface. Thrown in release builds too; nothing has been changed.
+class UsageError : public detail::ErrorOf<std::logic_error> {
+ public:
+  using ErrorOf::ErrorOf;
+  ~UsageError() override;
+};
+/// A lock was released, or a condition waited on, by somebody who does not hold that lock.
+class NotOwner : public UsageError {
+ public:
+  using UsageError::UsageError;
+  ~NotOwner() override;
+};
+/// A lock that is free, or a bounded semaphore that is full, was released once more.
+class ReleasedTooOften : public UsageError {
+ public:
+  using UsageError::UsageError;
+  ~ReleasedTooOften() override;
+};
+/// A process was asked for something that only a started process has.
+class NotStarted : public UsageError {
+ public:
+  using UsageError::UsageError;
+  ~NotStarted() override;
+};
+
+/// The kernel refused. `code()` holds errno; the message names the operation and the object.
+class OsError : public detail::ErrorOf<std::system_error> {
+ public:
+  OsError(int error_number, const std::string& operation_and_object)
+      : ErrorOf(error_number, std::generic_category(), operation_and_object) {}
+  ~OsError() override;
+};
+/// There is no room: /dev/shm (or the queue's byte budget) is full. The message gives size, free space and the remedy.
+class NoSpace : public OsError {
+ public:
+  explicit NoSpace(const std::string& what) : OsError(ENOSPC, what) {}
+  ~NoSpace() override;
+};
+/// This process may not open the object or the domain: another user owns it, or its mode forbids it.
+class PermissionDenied : public OsError {
+ public:
+  explicit PermissionDenied(const std::string& what) : OsError(EACCES, what) {}
+  ~PermissionDenied() override;
+};
+
+/// Base of what is thrown because of other processes, or of bytes that came from them.
+class RuntimeError : public detail::ErrorOf<std::runtime_error> {
+ public:
+  using ErrorOf::ErrorOf;
+  ~RuntimeError() override;
+};
+/// A handle's text is malformed, or its object does not exist (any more).
+class HandleError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~HandleError() override;
+};
+/// The object exists but is of another kind, holds another payload type, or was laid out by another version.
+class TypeMismatch : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~TypeMismatch() override;
+};
+/// Bytes that came from elsewhere do not decode as the expected type.
+class DecodeError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~DecodeError() override;
+};
+/// `create` found that the name is taken.
+class AlreadyExists : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~AlreadyExists() override;
+};
+/// The lock's last owner died while holding it. The lock is not held by the caller; see Lock::recover.
+class OwnerDied : public RuntimeError {
+ public:
+  OwnerDied(const std::string& what, std::int64_t dead_pid) : RuntimeError(what), dead_pid_(dead_pid) {}
+  ~OwnerDied() override;
+  /// Process id of the dead owner; 0 if it is no longer known.
+  [[nodiscard]] std::int64_t dead_pid() const noexcept { return dead_pid_; }
+
+ private:
+  std::int64_t dead_pid_;
+};
+/// The barrier was broken: by abort(), reset(), a timeout, a failed action or a dead party.
+class BrokenBarrier : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~BrokenBarrier() override;
+};
+/// The queue was closed by this process, or shut down for everybody.
+class QueueClosed : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~QueueClosed() override;
+};
+/// Python-parity answer of Queue::get_nowait.
+class Empty : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~Empty() override;
+};
+/// Python-parity answer of Queue::put_nowait.
+class Full : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~Full() override;
+};
+/// A child process could not be started; the message says at which step and why.
+class StartError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~StartError() override;
+};
+/// A peer process is gone in the middle of a conversation.
+class PeerGone : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~PeerGone() override;
+};
+
+}  // namespace brood::inline v1

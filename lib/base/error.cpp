@@ -1,0 +1,27 @@
+#include "brood/error.hpp"
+
+// Destructors live here so that each type has one vtable, in this library, and can be caught across shared objects.
+namespace brood::inline v1 {
+
+Error::~Error() = default;
+UsageError::~UsageError() = default;
+NotOwner::~NotOwner() = default;
+ReleasedTooOften::~ReleasedTooOften() = default;
+NotStarted::~NotStarted() = default;
+OsError::~OsError() = default;
+NoSpace::~NoSpace() = default;
+PermissionDenied::~PermissionDenied() = default;
+RuntimeError::~RuntimeError() = default;
+HandleError::~HandleError() = default;
+TypeMismatch::~TypeMismatch() = default;
+DecodeError::~DecodeError() = default;
+AlreadyExists::~AlreadyExists() = default;
+OwnerDied::~OwnerDied() = default;
+BrokenBarrier::~BrokenBarrier() = default;
+QueueClosed::~QueueClosed() = default;
+Empty::~Empty() = default;
+Full::~Full() = default;
+StartError::~StartError() = default;
+PeerGone::~PeerGone() = default;
+
+}  // namespace brood::inline v1

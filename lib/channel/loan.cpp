@@ -1,0 +1,44 @@
+#include <memory>
+#include <vector>
+
+#include "brood/detail/queue_core.hpp"
+
+namespace brood::inline v1::detail {
+namespace {
+
+/// Buffers of this thread that nobody uses at the moment. Large ones are not kept: a thread should not hold on to the
+/// memory of the largest message it ever saw.
+constexpr std::size_t kKeptBytes = std::size_t{1} << 20;
+
+template <class Buffer>
+std::vector<std::unique_ptr<Buffer>>& spares() {
+  static thread_local std::vector<std::unique_ptr<Buffer>> it;
+  return it;
+}
+
+std::size_t bytes_in(const Message& message) { return message.bytes().size(); }
+std::size_t bytes_in(const Encoder& encoder) { return encoder.bytes().size(); }
+
+}  // namespace
+
+template <class Buffer>
+Buffer* Loan<Buffer>::take() {
+  auto& mine = spares<Buffer>();
+  if (mine.empty()) return std::make_unique<Buffer>().release();
+  Buffer* buffer = mine.back().release();
+  mine.pop_back();
+  return buffer;
+}
+
+template <class Buffer>
+void Loan<Buffer>::give_back(Buffer* buffer) noexcept {
+  std::unique_ptr<Buffer> owned(buffer);
+  const bool keep = bytes_in(*owned) <= kKeptBytes;
+  owned->clear();
+  if (keep) spares<Buffer>().push_back(std::move(owned));
+}
+
+template class Loan<Message>;
+template class Loan<Encoder>;
+
+}  // namespace brood::inline v1::detail

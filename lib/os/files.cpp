@@ -1,0 +1,108 @@
+#include "os/files.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14; glibc 2.36 has it, older headers do not
+#endif
+
+namespace brood::inline v1::os {
+namespace {
+
+int result(long value) noexcept { return value < 0 ? -errno : static_cast<int>(value); }
+
+constexpr mode_t kOwnerOnly = 0600;
+
+}  // namespace
+
+int ensure_private_directory(const char* path) noexcept {
+  if (::mkdir(path, 0700) != 0 && errno != EEXIST) return -errno;
+  const base::UniqueFd fd(::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return -errno;
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return -errno;
+  return st.st_uid == ::geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
+}
+
+int open_unnamed(const char* directory) noexcept {
+  const int fd = result(::open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, kOwnerOnly));
+  if (fd < 0) return fd;
+  if (::fchmod(fd, kOwnerOnly) == 0) return fd;
+  const int error = -errno;
+  ::close(fd);
+  return error;
+}
+
+int publish(int fd, const char* path) noexcept {
+  // By descriptor where the kernel lets us (root, or Linux 6.10 for our own files), else through /proc.
+  if (::linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) return 0;
+  if (errno == EEXIST) return -EEXIST;
+  std::array<char, 32> self{};
+  std::snprintf(self.data(), self.size(), "/proc/self/fd/%d", fd);
+  return result(::linkat(AT_FDCWD, self.data(), AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+}
+
+int open_file(const char* path, bool writable) noexcept {
+  return result(::open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC));
+}
+
+int reserve(int fd, std::size_t size_bytes, std::size_t reserved) noexcept {
+  if (::ftruncate(fd, static_cast<off_t>(size_bytes)) != 0) return -errno;
+  for (;;) {
+    const int error = ::fallocate(fd, 0, 0, static_cast<off_t>(reserved)) == 0 ? 0 : -errno;
+    if (error != -EINTR) return error;
+  }
+}
+
+int populate(void* at, std::size_t size_bytes) noexcept {
+  for (;;) {
+    if (::madvise(at, size_bytes, MADV_POPULATE_WRITE) == 0) return 0;
+    if (errno == EINTR || errno == EAGAIN) continue;
+    // EFAULT: touching the page would have raised SIGBUS, that is, the filesystem is full.
+    return errno == EFAULT || errno == ENOMEM ? -ENOSPC : -errno;
+  }
+}
+
+int lock_shared(int fd) noexcept { return result(::flock(fd, LOCK_SH | LOCK_NB)); }
+int lock_exclusive(int fd) noexcept { return result(::flock(fd, LOCK_EX | LOCK_NB)); }
+
+void replace_by_zeros(void* at, std::size_t size_bytes) noexcept {
+  ::mmap(at, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
+void* page_wiped_by_fork() noexcept {
+  void* page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) std::abort();
+  return page;
+}
+
+std::uint64_t random_u64() noexcept {
+  std::uint64_t value = 0;
+  while (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value)) {
+    // Only a signal before the first byte of entropy can end up here: ask again.
+  }
+  return value;
+}
+
+std::size_t page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+std::uint64_t free_bytes(const char* path) noexcept {
+  struct statvfs fs {};
+  return ::statvfs(path, &fs) == 0 ? static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize : 0;
+}
+
+}  // namespace brood::inline v1::os

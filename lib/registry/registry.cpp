@@ -1,0 +1,277 @@
+#include "registry/registry.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "brood/deadline.hpp"
+#include "brood/domain.hpp"
+#include "brood/error.hpp"
+#include "os/capabilities.hpp"
+#include "os/files.hpp"
+#include "shm/segment.hpp"
+
+namespace brood::inline v1::registry {
+
+// A page of its own in .bss: anonymous private memory, so that MADV_WIPEONFORK applies to it (and to nothing else).
+Self g_self;
+std::atomic<Registry*> g_registry = nullptr;
+thread_local constinit TidCache t_tid;
+
+namespace {
+
+constexpr std::size_t kHelperStack = 256 * 1024;
+
+/// The registry's mapping. Never destroyed: helper and objects with static storage use it until the very end.
+struct Mapping {
+  std::mutex mutex;
+  detail::Object object;
+  std::string process_name = "MainProcess";
+};
+Mapping& mapping() {
+  static auto* const it = [] {
+    auto* made = new Mapping;
+    // Taken across fork, so that no child inherits it locked by a thread that it does not have.
+    ::pthread_atfork([] { mapping().mutex.lock(); }, [] { mapping().mutex.unlock(); }, [] { mapping().mutex.unlock(); });
+    return made;
+  }();
+  return *it;
+}
+
+/// Signals stay out of joining and leaving: a handler that used a lock in the middle would wait for itself.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+/// One thread at a time joins or leaves. Lies on the page that fork wipes, so a child never inherits it taken.
+class JoiningTurn {
+ public:
+  JoiningTurn() noexcept {
+    for (;;) {
+      std::uint32_t free = 0;
+      if (g_self.joining.compare_exchange_strong(free, 1)) return;
+      os::futex_wait(g_self.joining, 1, Deadline::never());
+    }
+  }
+  ~JoiningTurn() {
+    g_self.joining.store(0);
+    os::futex_wake_all(g_self.joining);
+  }
+  JoiningTurn(const JoiningTurn&) = delete;
+  JoiningTurn& operator=(const JoiningTurn&) = delete;
+};
+
+void map_registry() {
+  const auto init = [](void* body) { static_cast<Registry*>(body)->heads.pid_namespace = os::pid_namespace(); };
+  auto& mine = mapping();
+  if (!mine.object) {
+    mine.object = shm::join_registry(sizeof(Registry), sizeof(Heads), init);
+    g_registry.store(static_cast<Registry*>(mine.object.body()));
+  }
+  const std::uint64_t theirs = registry().heads.pid_namespace;
+  const std::uint64_t ours = os::pid_namespace();
+  if (theirs != 0 && ours != 0 && theirs != ours) {
+    throw UsageError("the domain " + domain_directory() + " is in use by processes of another pid namespace (" + std::to_string(theirs) + ", ours is " +
+                     std::to_string(ours) + "), whose deaths this process could not see; give each container a domain of its own (BROOD_DOMAIN)");
+  }
+}
+
+/// A process killed while it joined leaves a slot with its pid and nothing else.
+bool joiner_is_gone(const StateWord& state) noexcept { return ::kill(static_cast<pid_t>(state.pid), 0) != 0 && errno == ESRCH; }
+
+Id claim_slot() {
+  const auto pid = static_cast<std::uint32_t>(::getpid());
+  Registry& all = registry();
+  for (std::uint32_t i = 1; i < kSlots; ++i) {
+    Slot& candidate = all.slots[i];
+    std::uint64_t word = candidate.state.load();
+    StateWord state = StateWord::unpack(word);
+    if (state.state == SlotState::joining && joiner_is_gone(state)) {
+      if (!candidate.state.compare_exchange_strong(word, state.freed().pack())) continue;
+      state = state.freed();
+      word = state.pack();
+    }
+    if (state.state != SlotState::free) continue;
+    if (i >= all.heads.slots_used.load() && os::populate(&candidate, kPage) == -ENOSPC) {
+      throw NoSpace("no room in " + domain_directory() + " for this process's record (4096 bytes)");
+    }
+    if (!candidate.state.compare_exchange_strong(word, StateWord{pid, state.generation, SlotState::joining}.pack())) continue;
+    std::uint32_t used = all.heads.slots_used.load();
+    while (used <= i && !all.heads.slots_used.compare_exchange_weak(used, i + 1)) {
+    }
+    return make_id(state.generation, i);
+  }
+  throw OsError(EAGAIN, "the domain " + domain_directory() + " is full: " + std::to_string(kSlots - 1) +
+                            " processes share objects in it; end some, or give groups of processes domains of their own (BROOD_DOMAIN)");
+}
+
+void fill_slot(Slot& mine) {
+  mine.identity = os::identify_self();
+  mine.uid = ::geteuid();
+  mine.claims.store(0);
+  mine.unrecorded_sleepers.store(0);
+  mine.joined_unix_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  ::prctl(PR_GET_NAME, mine.command);
+  std::memset(mine.process_name, 0, sizeof mine.process_name);
+  const std::string& name = mapping().process_name;
+  std::memcpy(mine.process_name, name.data(), std::min(name.size(), sizeof mine.process_name - 1));
+  for (auto& record : mine.threads) {
+    record.tid.store(0);
+    record.operation.store(0);
+    record.blocked_on.store(kNobody);
+  }
+}
+
+/// Starts the helper and waits until it has made the slot alive. Returns 0 or an error number.
+int start_helper(Id id) noexcept {
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstacksize(&attributes, kHelperStack);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread;
+  const auto body = [](void* argument) -> void* {
+    run_helper(static_cast<Id>(reinterpret_cast<std::uintptr_t>(argument)));
+    return nullptr;
+  };
+  const int error = ::pthread_create(&thread, &attributes, body, reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)));
+  ::pthread_attr_destroy(&attributes);
+  if (error != 0) return error;
+  while (g_self.id.load() == kNobody) os::futex_wait(g_self.id, kNobody, Deadline::never());
+  return 0;
+}
+
+/// Somebody may be asleep on what this process held: look at what every thread says it waits for.
+bool anybody_waits_for(Id me) noexcept {
+  Registry& all = registry();
+  const std::uint32_t used = all.heads.slots_used.load();
+  for (std::uint32_t i = 1; i < used; ++i) {
+    Slot& other = all.slots[i];
+    if (StateWord::unpack(other.state.load()).state != SlotState::alive) continue;
+    if (other.unrecorded_sleepers.load() != 0) return true;
+    for (auto& record : other.threads) {
+      if (record.blocked_on.load() == me) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Id join() {
+  const SignalsBlocked blocked;
+  const JoiningTurn turn;
+  if (const Id id = g_self.id.load(); id != kNobody) return id;
+  static_assert(sizeof(Self) == kPage);
+  if (::madvise(&g_self, sizeof g_self, MADV_WIPEONFORK) != 0) throw OsError(errno, "MADV_WIPEONFORK (Linux 4.14)");
+  Id id = kNobody;
+  {
+    auto& mine = mapping();
+    const std::lock_guard guard(mine.mutex);
+    map_registry();
+    id = claim_slot();
+    fill_slot(slot(id));
+  }
+  if (const int error = start_helper(id); error != 0) {
+    Slot& mine = slot(id);
+    mine.state.store(StateWord::unpack(mine.state.load()).freed().pack());
+    throw OsError(error, "cannot start brood's helper thread (limit of threads or memory?)");
+  }
+  std::atexit([] { leave(); });
+  // Whoever was killed may have been the last user of something.
+  if (registry().heads.needs_gc.exchange(0) != 0) gc();
+  return id;
+}
+
+void leave() noexcept {
+  const SignalsBlocked blocked;
+  const JoiningTurn turn;
+  const Id me = g_self.id.load();
+  if (me == kNobody) return;
+  Slot& mine = slot(me);
+  Heads& heads = registry().heads;
+  // Alone with the helper: nobody of ours can be in the middle of an operation.
+  const bool alone = os::thread_count() == 2;
+  const bool claims = mine.claims.load() != 0;
+  g_self.id.store(kNobody);
+  g_self.records_in_use.store(0);
+  std::uint64_t word = mine.state.load();
+  mine.live.store(0);
+  // SYNC leave: the freed state comes before the look at the sleepers' records, and they publish before they look at it;
+  // all four are sequentially consistent, so one of the two sees the other.
+  mine.state.compare_exchange_strong(word, StateWord::unpack(word).freed().pack(), std::memory_order_seq_cst);
+  heads.clean_leaves.fetch_add(1, std::memory_order_relaxed);
+  if (!alone || claims || anybody_waits_for(me)) {
+    broadcast();
+  } else {
+    heads.quiet_leaves.fetch_add(1, std::memory_order_relaxed);
+  }
+  kick_watchers_of(slot_of(me));
+  // Our own helper looks at g_self.id when it is kicked, and ends.
+  mine.kick.fetch_add(1);
+  os::futex_wake_all(mine.kick);
+}
+
+void broadcast() noexcept {
+  os::Word& word = death_word();
+  word.fetch_add(1);
+  os::futex_wake_all(word);
+}
+
+std::int64_t pid_of(Id id) noexcept {
+  if (id == kNobody || g_registry.load() == nullptr) return 0;
+  const StateWord state = StateWord::unpack(slot(id).state.load());
+  if (state.state == SlotState::alive && (state.generation & kGenerationMask) == generation_of(id)) return state.pid;
+  const bool last_user = ((generation_of(id) + 1) & kGenerationMask) == (state.generation & kGenerationMask);
+  return last_user ? slot(id).dead_pid.load() : 0;
+}
+
+std::string name_of(Id id) {
+  if (id == kNobody || g_registry.load() == nullptr || !is_alive(id)) return {};
+  const Slot& other = slot(id);
+  return {other.process_name, ::strnlen(other.process_name, sizeof other.process_name)};
+}
+
+void set_process_name(std::string_view name) {
+  auto& mine = mapping();
+  const std::lock_guard guard(mine.mutex);
+  mine.process_name = name;
+  if (const Id me = self_if_joined(); me != kNobody) {
+    Slot& my_slot = slot(me);
+    std::memset(my_slot.process_name, 0, sizeof my_slot.process_name);
+    std::memcpy(my_slot.process_name, name.data(), std::min(name.size(), sizeof my_slot.process_name - 1));
+  }
+}
+
+std::string process_name() {
+  auto& mine = mapping();
+  const std::lock_guard guard(mine.mutex);
+  return mine.process_name;
+}
+
+std::uint32_t refresh_tid(Id me) noexcept {
+  t_tid = {me, static_cast<std::uint32_t>(::syscall(SYS_gettid))};
+  return t_tid.tid;
+}
+
+}  // namespace brood::inline v1::registry

@@ -1,0 +1,149 @@
+#include "shm/attachments.hpp"
+
+#include <pthread.h>
+
+#include <boost/interprocess/detail/os_file_functions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "brood/error.hpp"
+#include "os/files.hpp"
+#include "shm/domain.hpp"
+
+namespace brood::inline v1::shm {
+namespace {
+
+namespace bip = boost::interprocess;
+
+/// What Boost.Interprocess wants of a mappable thing: our descriptor.
+class Mappable {
+ public:
+  explicit Mappable(int fd) : fd_(fd) {}
+  [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const { return bip::ipcdetail::mapping_handle_from_file_handle(fd_); }
+  [[nodiscard]] bip::mode_t get_mode() const { return bip::read_write; }
+
+ private:
+  int fd_;
+};
+
+/// An attachment plus its region, so that public code sees no Boost.
+struct Mapped : detail::Attachment {
+  bip::mapped_region region;
+};
+
+/// Process-wide lists. Never destroyed; its mutex is taken across fork so that a child never inherits it locked.
+struct Lists {
+  std::mutex mutex;
+  detail::Attachment* first = nullptr;
+  absl::flat_hash_set<std::string> orphans;
+};
+
+Lists& lists() {
+  static auto* const it = [] {
+    auto* made = new Lists;
+    ::pthread_atfork([] { lists().mutex.lock(); }, [] { lists().mutex.unlock(); }, [] { lists().mutex.unlock(); });
+    return made;
+  }();
+  return *it;
+}
+
+bool g_exit_handler_registered = false;  // under the lists' mutex
+
+void let_go_of_mappings() noexcept {
+  std::vector<std::string> files;
+  {
+    auto& all = lists();
+    const std::lock_guard guard(all.mutex);
+    for (auto* it = all.first; it != nullptr; it = it->next) {
+      os::replace_by_zeros(it->base, it->size_bytes);
+      if (it->name.empty()) files.push_back(it->file);
+    }
+    files.insert(files.end(), all.orphans.begin(), all.orphans.end());
+    all.orphans.clear();
+  }
+  for (const auto& file : files) reclaim(file);
+}
+
+}  // namespace
+
+detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name, std::string file) {
+  auto made = std::make_unique<Mapped>();
+  try {
+    made->region = bip::mapped_region(Mappable(fd), bip::read_write, 0, size_bytes);
+  } catch (const bip::interprocess_exception& error) {
+    const int number = error.get_native_error() != 0 ? error.get_native_error() : ENOMEM;
+    throw OsError(number, "cannot map " + std::to_string(size_bytes) + " bytes of brood:" + std::string(to_string(kind)) +
+                              (number == ENOMEM ? " (address space or vm.max_map_count exhausted?)" : ""));
+  }
+  made->base = made->region.get_address();
+  made->size_bytes = size_bytes;
+  made->kind = kind;
+  made->id = id;
+  made->name = std::move(name);
+  made->file = std::move(file);
+  auto& all = lists();
+  const std::lock_guard guard(all.mutex);
+  made->next = all.first;
+  if (all.first != nullptr) all.first->previous = made.get();
+  all.first = made.get();
+  return made.release();
+}
+
+void detach(detail::Attachment* attachment) noexcept {
+  {
+    auto& all = lists();
+    const std::lock_guard guard(all.mutex);
+    (attachment->previous != nullptr ? attachment->previous->next : all.first) = attachment->next;
+    if (attachment->next != nullptr) attachment->next->previous = attachment->previous;
+  }
+  delete static_cast<Mapped*>(attachment);
+}
+
+void remember_orphan(const std::string& file) noexcept {
+  auto& all = lists();
+  const std::lock_guard guard(all.mutex);
+  all.orphans.insert(file);
+}
+
+void forget_orphan(const std::string& file) noexcept {
+  auto& all = lists();
+  const std::lock_guard guard(all.mutex);
+  all.orphans.erase(file);
+}
+
+void reclaim_orphans() noexcept {
+  absl::flat_hash_set<std::string> files;
+  {
+    auto& all = lists();
+    const std::lock_guard guard(all.mutex);
+    files.swap(all.orphans);
+  }
+  for (const auto& file : files) reclaim(file);
+}
+
+void let_go_of_everything() noexcept {
+  let_go_of_mappings();
+  remove_domain_if_empty();
+}
+
+void register_exit_handler() {
+  auto& all = lists();
+  const std::lock_guard guard(all.mutex);
+  if (std::exchange(g_exit_handler_registered, true)) return;
+  std::atexit([] {
+    {
+      // An object made later, by another exit handler or destructor, registers anew.
+      auto& mine = lists();
+      const std::lock_guard inner(mine.mutex);
+      g_exit_handler_registered = false;
+    }
+    let_go_of_everything();
+  });
+}
+
+}  // namespace brood::inline v1::shm

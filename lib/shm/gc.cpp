@@ -1,0 +1,164 @@
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "base/hex.hpp"
+#include "base/unique_fd.hpp"
+#include "brood/domain.hpp"
+#include "brood/error.hpp"
+#include "os/files.hpp"
+#include "shm/attachments.hpp"
+#include "shm/domain.hpp"
+#include "shm/segment.hpp"
+
+namespace brood::inline v1::shm {
+namespace {
+
+std::vector<std::string> list_domain() {
+  std::vector<std::string> files;
+  DIR* dir = ::opendir(domain_directory().c_str());
+  if (dir == nullptr) return files;
+  while (const dirent* entry = ::readdir(dir)) {
+    if (entry->d_name[0] != '.') files.emplace_back(entry->d_name);
+  }
+  ::closedir(dir);
+  return files;
+}
+
+/// The fields of a container that decide about its pins; `exists` is false once nobody can receive from it.
+struct Container {
+  bool exists = false;
+  std::uint64_t pins_spent = 0;
+};
+
+bool read_header(int fd, SegmentHeader& header) noexcept {
+  return ::pread(fd, static_cast<void*>(&header), sizeof header, 0) == static_cast<ssize_t>(sizeof header) && header.magic == kMagic;
+}
+
+/// Named containers are found by listing, since a pin knows only the identity.
+Container find_container(std::uint64_t id, const std::vector<std::string>& files) {
+  const auto look = [&](const std::string& file, Container& out) {
+    const base::UniqueFd fd(os::open_file(domain_path(file).c_str(), false));
+    SegmentHeader header{};
+    if (!fd || !read_header(fd.get(), header) || header.id != id) return false;
+    out = {true, header.pins_spent.load(std::memory_order_relaxed)};
+    return true;
+  };
+  Container out;
+  if (look(base::hex16(id), out)) return out;
+  for (const auto& file : files) {
+    if (file.front() == '=' && look(file, out)) return out;
+  }
+  return out;
+}
+
+/// Removes the pins of one container that was freed, and what only they kept alive.
+void drop_pins_of(std::uint64_t container) noexcept {
+  for (const auto& file : list_domain()) {
+    const auto name = parse_pin_file(file);
+    if (!name || name->container != container) continue;
+    ::unlink(domain_path(file).c_str());
+    reclaim(base::hex16(name->target));
+  }
+}
+
+/// Takes the exclusive lock of a file that nobody maps and removes it. Returns its bytes, or nothing.
+struct Freed {
+  bool done = false;
+  std::size_t bytes = 0;
+  std::uint64_t id = 0;
+  bool had_pins = false;
+};
+enum class Refused : std::uint8_t { no, in_use, out_of_descriptors };
+
+Freed free_file(const std::string& path, Refused& refused) noexcept {
+  Freed out;
+  refused = Refused::no;
+  const base::UniqueFd fd(os::open_file(path.c_str(), true));
+  if (!fd) {
+    if (fd.get() == -EMFILE || fd.get() == -ENFILE) refused = Refused::out_of_descriptors;
+    return out;
+  }
+  if (os::lock_exclusive(fd.get()) != 0) {
+    refused = Refused::in_use;
+    return out;
+  }
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0 || st.st_nlink == 0) return out;
+  if (st.st_nlink > 1) return out;  // a handle is in transit
+  SegmentHeader header{};
+  if (read_header(fd.get(), header)) {
+    out.had_pins = header.may_have_pins.load(std::memory_order_relaxed) != 0;
+    out.id = header.id;
+  }
+  if (::unlink(path.c_str()) != 0) return out;
+  out.done = true;
+  out.bytes = static_cast<std::size_t>(st.st_blocks) * 512;
+  return out;
+}
+
+}  // namespace
+
+bool reclaim(const std::string& file) noexcept {
+  Refused refused{};
+  const Freed freed = free_file(domain_path(file), refused);
+  refused != Refused::no ? remember_orphan(file) : forget_orphan(file);
+  if (freed.done && freed.had_pins) drop_pins_of(freed.id);
+  return freed.done;
+}
+
+void pin(std::uint64_t container, std::uint64_t message, const Handle& target) {
+  if (!target.name().empty()) return;
+  const std::string from = object_path(target);
+  const std::string to = domain_path(pin_file({container, message, target.id()}));
+  // EEXIST: the same object twice in one message; one pin serves both.
+  if (::link(from.c_str(), to.c_str()) == 0 || errno == EEXIST) return;
+  if (errno == ENOENT) throw HandleError(target.str() + ": cannot be sent, the object does not exist any more");
+  if (errno == ENOSPC) throw NoSpace("no room in " + domain_directory() + " for the mark that keeps " + target.str() + " alive in a message");
+  throw OsError(errno, "cannot pin " + target.str());
+}
+
+void unpin(std::uint64_t container, std::uint64_t message, const Handle& target) noexcept {
+  if (!target.name().empty()) return;
+  ::unlink(domain_path(pin_file({container, message, target.id()})).c_str());
+  reclaim(base::hex16(target.id()));
+}
+
+}  // namespace brood::inline v1::shm
+
+namespace brood::inline v1 {
+
+GcReport gc() {
+  GcReport report;
+  shm::Refused refused{};
+  bool more = true;
+  while (more) {  // an object freed in one round may have held the pins of others
+    more = false;
+    const auto files = shm::list_domain();
+    for (const auto& file : files) {
+      if (const auto name = shm::parse_pin_file(file)) {
+        const shm::Container container = shm::find_container(name->container, files);
+        if (container.exists && name->message >= container.pins_spent) continue;
+        if (::unlink(shm::domain_path(file).c_str()) != 0) continue;
+        ++report.pins;
+        more = true;
+        continue;
+      }
+      const bool registry = file == shm::kRegistryFile;
+      if (!registry && !base::parse_hex16(file)) continue;  // a named object, or no file of ours
+      const shm::Freed freed = shm::free_file(shm::domain_path(file), refused);
+      if (!freed.done) continue;
+      report.bytes += freed.bytes;
+      if (!registry) ++report.objects;
+      more = more || freed.had_pins;
+    }
+  }
+  shm::remove_domain_if_empty();
+  return report;
+}
+
+}  // namespace brood::inline v1

@@ -1,0 +1,117 @@
+// Segments: one file per shared object; made whole, attached by a file lock that the mapping keeps, freed by the last.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/unique_fd.hpp"
+#include "brood/detail/object.hpp"
+#include "brood/handle.hpp"
+
+namespace brood::inline v1::shm {
+
+/// Version of everything that lies in segments. Any change of a layout bumps it; other versions are refused at open.
+inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint64_t kMagic = 0x3130646f6f72622eULL;  // ".brood01", little endian
+
+/// The first 192 bytes of every segment.
+struct SegmentHeader {
+  std::uint64_t magic;
+  std::uint32_t layout_version;
+  std::uint16_t kind;
+  std::uint8_t word_bytes;
+  std::uint8_t little_endian;
+  std::uint64_t id;
+  std::uint64_t size_bytes;  ///< length of the file and of each mapping
+  std::uint64_t type_fingerprint;
+  std::int32_t creator_pid;
+  std::uint32_t creator_uid;
+  std::int64_t created_unix_ns;
+  /// Messages of this container below this number can not be received any more: their pins are spent.
+  std::atomic<std::uint64_t> pins_spent;
+  /// 1 once a message with a handle was put in: freeing this segment must look for pins.
+  std::atomic<std::uint32_t> may_have_pins;
+  std::uint32_t reserved;
+  char type_name[64];   ///< the payload type, NUL-terminated, for messages and tools
+  char spare[56];
+};
+inline constexpr std::size_t kBodyOffset = 192;
+static_assert(sizeof(SegmentHeader) == kBodyOffset && kBodyOffset % 64 == 0);
+
+/// What a payload is; the defaults are for objects without one.
+struct Payload {
+  std::uint64_t fingerprint = 0;
+  std::string_view type_name = {};
+};
+
+struct CreateRequest {
+  Kind kind = Kind::none;
+  std::string_view name = {};     ///< empty: unnamed, freed with its last user
+  std::size_t body_bytes = 0;     ///< mapped
+  std::size_t reserved_bytes = 0; ///< of these, reserved at once; 0 = all
+  Payload payload = {};
+};
+
+/// Makes a segment, lets `init` fill its zeroed body, then publishes it whole.
+/// Errors: NoSpace, PermissionDenied, AlreadyExists, UsageError (bad name), OsError.
+[[nodiscard]] detail::Object create(const CreateRequest& request, const std::function<void(void* body)>& init);
+
+/// Attaches to an existing object.
+/// Errors: HandleError (stale), TypeMismatch (kind, payload, layout), PermissionDenied, OsError.
+[[nodiscard]] detail::Object open(const Handle& handle, Kind kind, const Payload& payload = {});
+
+/// By name instead of by handle. `open_named` throws HandleError if there is none.
+[[nodiscard]] detail::Object open_named(std::string_view name, Kind kind, const Payload& payload = {});
+[[nodiscard]] detail::Object open_or_create(const CreateRequest& request, const std::function<void(void* body)>& init);
+/// Takes the name away; users keep the object until they close it. False if there was none of that name.
+/// Errors: TypeMismatch if the name belongs to another kind of object.
+bool remove_named(std::string_view name, Kind kind);
+
+/// The name given to a named create(). Errors: UsageError if it is empty: an unnamed object is made by its constructor.
+[[nodiscard]] std::string_view given_name(std::string_view name);
+
+/// The header in front of a body.
+[[nodiscard]] inline SegmentHeader& header_of(void* body) noexcept {
+  return *reinterpret_cast<SegmentHeader*>(static_cast<char*>(body) - kBodyOffset);
+}
+
+/// Attaches to the domain's registry, a segment of kind none that every process shares. One that nobody maps is left over
+/// from killed processes and is made anew.
+[[nodiscard]] detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init);
+
+/// Tries to free an unnamed object's file, if nobody uses it. True if it was freed now.
+bool reclaim(const std::string& file) noexcept;
+/// Tries again to free what this process closed while others still used it.
+void reclaim_orphans() noexcept;
+
+/// Keeps an unnamed object alive without mapping it, while a receiver is between taking a message and opening what came
+/// with it. Empty if the object does not exist. Errors: OsError.
+[[nodiscard]] base::UniqueFd hold(std::uint64_t id);
+
+/// Keeps `target` alive for message `message` of `container`; no-op for named objects, which live until removed.
+/// Errors: HandleError if the target does not exist any more.
+void pin(std::uint64_t container, std::uint64_t message, const Handle& target);
+/// The message was received or discarded.
+void unpin(std::uint64_t container, std::uint64_t message, const Handle& target) noexcept;
+
+}  // namespace brood::inline v1::shm
+
+namespace brood::inline v1::detail {
+
+/// One mapping. Lives on the heap of the process; linked so that exit() can let go of what was never closed.
+struct Attachment {
+  void* base = nullptr;
+  std::size_t size_bytes = 0;
+  Kind kind = Kind::none;
+  std::uint64_t id = 0;
+  std::string name;
+  std::string file;  ///< in the domain directory; freed with the last user unless the object is named
+  Attachment* previous = nullptr;
+  Attachment* next = nullptr;
+};
+
+}  // namespace brood::inline v1::detail

@@ -1,0 +1,222 @@
+#include "brood/condition.hpp"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <ostream>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "brood/error.hpp"
+#include "os/files.hpp"
+#include "registry/sleeper.hpp"
+#include "shm/segment.hpp"
+#include "sync/lock_body.hpp"
+
+namespace brood::inline v1 {
+namespace {
+
+using registry::Id;
+
+/// One waiter.
+///
+///   state     means                                         changed by
+///   free      unused                                        —
+///   waiting   its thread sleeps, or is about to             notifier → notified; waiter → free when its time runs out;
+///                                                           anybody → free when its process is dead
+///   notified  to be woken, or on its way to the lock        waiter → free once it has the lock again;
+///                                                           anybody → free, and passed on, when its process is dead
+enum : std::uint32_t { kFree = 0, kWaiting = 1, kNotified = 2 };
+struct Entry {
+  os::Word state;
+  std::atomic<Id> owner;
+  std::atomic<std::uint64_t> ticket;  ///< order of arrival
+  std::uint64_t spare[2];
+};
+static_assert(sizeof(Entry) == 32);
+
+constexpr std::uint32_t kEntries = 16384;
+
+struct ConditionBody {
+  sync::LockBody lock;  ///< guards the table; each change is one store of `state`, so a death in the middle leaves it sound
+  std::atomic<std::uint32_t> used;
+  std::uint32_t reserved;
+  std::atomic<std::uint64_t> next_ticket;
+  alignas(64) std::array<Entry, kEntries> entries;
+};
+constexpr std::size_t kReserved = 2048;
+
+ConditionBody& body_of(const detail::Object& object) { return *static_cast<ConditionBody*>(object.body()); }
+shm::CreateRequest request(std::string_view name) {
+  return {.kind = Kind::condition, .name = name, .body_bytes = sizeof(ConditionBody), .reserved_bytes = kReserved};
+}
+void initialise(void* body) { static_cast<ConditionBody*>(body)->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal)); }
+
+/// The waiter that has waited longest. The table's lock is held.
+Entry* longest_waiting(ConditionBody& body) noexcept {
+  Entry* best = nullptr;
+  const std::uint32_t used = body.used.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < used; ++i) {
+    Entry& entry = body.entries[i];
+    if (entry.state.load(std::memory_order_relaxed) != kWaiting || !registry::is_alive(entry.owner.load(std::memory_order_relaxed))) continue;
+    if (best == nullptr || entry.ticket.load(std::memory_order_relaxed) < best->ticket.load(std::memory_order_relaxed)) best = &entry;
+  }
+  return best;
+}
+
+void notify_entry(Entry& entry) noexcept {
+  // SYNC condition: release; pairs with the waiter's acquire of its state.
+  entry.state.store(kNotified, std::memory_order_release);
+  os::futex_wake(entry.state, 1);
+}
+
+/// Frees the entries of the dead; what they were notified of and cannot act on goes to those who wait longest.
+void bury_waiters(ConditionBody& body, const sync::LockContext& context) {
+  const std::uint32_t used = body.used.load(std::memory_order_acquire);
+  const auto is_orphan = [](const Entry& entry) {
+    return entry.state.load(std::memory_order_acquire) != kFree && !registry::is_alive(entry.owner.load(std::memory_order_relaxed));
+  };
+  if (std::none_of(body.entries.begin(), body.entries.begin() + used, is_orphan)) return;
+  const sync::InternalGuard guard(body.lock, context);
+  for (std::uint32_t i = 0; i < body.used.load(); ++i) {
+    Entry& entry = body.entries[i];
+    if (!is_orphan(entry)) continue;
+    if (entry.state.load() == kNotified) {
+      if (Entry* next = longest_waiting(body)) notify_entry(*next);
+    }
+    entry.state.store(kFree);
+  }
+}
+
+}  // namespace
+
+/// The table entry of one wait.
+class Condition::Waiting {
+ public:
+  Waiting(ConditionBody& body, const sync::LockContext& context) : body_(body), context_(context) {
+    const sync::InternalGuard guard(body.lock, context);
+    entry_ = &free_entry();
+    entry_->owner.store(registry::self());
+    entry_->ticket.store(body.next_ticket.fetch_add(1));
+    entry_->state.store(kWaiting);
+  }
+  ~Waiting() {
+    // Taken by ourselves or given up below; still set only if taking the user's lock again has thrown: hand it on.
+    if (entry_ == nullptr || entry_->state.load() == kFree) return;
+    const sync::InternalGuard guard(body_.lock, context_);
+    if (entry_->state.load() == kNotified) {
+      if (Entry* next = longest_waiting(body_)) notify_entry(*next);
+    }
+    entry_->state.store(kFree);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  /// True if notified.
+  bool sleep(Deadline deadline) {
+    registry::Sleeper sleeper(registry::Operation::wait, Kind::condition, context_.object, deadline);
+    for (;;) {
+      const std::uint32_t deaths = registry::Sleeper::deaths();
+      if (entry_->state.load(std::memory_order_acquire) == kNotified) return true;
+      bury_waiters(body_, context_);
+      const auto woken = sleeper.sleep(entry_->state, kWaiting, deaths);
+      if (woken == registry::Sleeper::Woken::timed_out) return !give_up();
+    }
+  }
+
+  /// The notification has been acted on: its receiver holds the lock again.
+  void done() noexcept { entry_->state.store(kFree, std::memory_order_release); }
+
+ private:
+  /// True if nobody has notified us.
+  bool give_up() {
+    const sync::InternalGuard guard(body_.lock, context_);
+    if (entry_->state.load() == kNotified) return false;
+    entry_->state.store(kFree);
+    return true;
+  }
+
+  Entry& free_entry() {
+    const std::uint32_t used = body_.used.load();
+    for (std::uint32_t i = 0; i < used; ++i) {
+      Entry& entry = body_.entries[i];
+      if (entry.state.load() == kFree) return entry;
+    }
+    const Handle handle(Kind::condition, context_.object);
+    if (used == kEntries) throw OsError(EAGAIN, handle.str() + ": " + std::to_string(kEntries) + " threads wait on it already");
+    Entry& fresh = body_.entries[used];
+    const auto page = reinterpret_cast<std::uintptr_t>(&fresh) / os::page_size() * os::page_size();
+    if (os::populate(reinterpret_cast<void*>(page), os::page_size()) == -ENOSPC) throw NoSpace("no room for one more waiter of " + handle.str());
+    body_.used.store(used + 1, std::memory_order_release);
+    return fresh;
+  }
+
+  ConditionBody& body_;
+  sync::LockContext context_;
+  Entry* entry_ = nullptr;
+};
+
+Condition::Condition() : SharedObject(shm::create(request({}), initialise)) {}
+Condition Condition::create(std::string_view name) { return Condition(shm::create(request(shm::given_name(name)), initialise)); }
+Condition Condition::open_or_create(std::string_view name) { return Condition(shm::open_or_create(request(name), initialise)); }
+
+template <class Guard, class Drop, class Retake>
+bool Condition::wait_between(Guard& guard, Deadline deadline, Drop drop, Retake retake) {
+  if (!guard.owns_lock()) throw NotOwner(handle().str() + ": wait() with a unique_lock that does not hold its lock");
+  bool notified = false;
+  Waiting waiting(body_of(object_), {Kind::condition, object_.id()});
+  drop();
+  notified = waiting.sleep(deadline);
+  retake();
+  if (notified) waiting.done();
+  return notified;
+}
+
+bool Condition::wait_before(std::unique_lock<Lock>& guard, Deadline deadline) {
+  return wait_between(guard, deadline, [&] { guard.unlock(); }, [&] { guard.lock(); });
+}
+
+bool Condition::wait_before(std::unique_lock<RLock>& guard, Deadline deadline) {
+  RLock& lock = *guard.mutex();
+  const std::uint32_t depth = lock.depth();
+  if (guard.owns_lock() && depth == 0) throw NotOwner(handle().str() + ": wait() by a thread that does not hold the RLock");
+  return wait_between(
+      guard, deadline,
+      [&] {
+        for (std::uint32_t i = 1; i < depth; ++i) lock.unlock();
+        guard.unlock();
+      },
+      [&] {
+        guard.lock();
+        for (std::uint32_t i = 1; i < depth; ++i) lock.lock();
+      });
+}
+
+void Condition::notify(std::int64_t count) {
+  if (count <= 0) return;
+  ConditionBody& body = body_of(object_);
+  const sync::InternalGuard guard(body.lock, {Kind::condition, object_.id()});
+  for (; count > 0; --count) {
+    Entry* next = longest_waiting(body);
+    if (next == nullptr) return;
+    notify_entry(*next);
+  }
+}
+
+void Condition::notify_all() {
+  ConditionBody& body = body_of(object_);
+  const sync::InternalGuard guard(body.lock, {Kind::condition, object_.id()});
+  const std::uint32_t used = body.used.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < used; ++i) {
+    if (body.entries[i].state.load(std::memory_order_relaxed) == kWaiting) notify_entry(body.entries[i]);
+  }
+}
+
+std::ostream& operator<<(std::ostream& out, const Condition& condition) {
+  const ConditionBody& body = body_of(condition.object_);
+  const auto waiting = std::count_if(body.entries.begin(), body.entries.begin() + body.used.load(),
+                                     [](const Entry& entry) { return entry.state.load() == kWaiting; });
+  return out << "<Condition " << condition.handle() << " waiters=" << waiting << '>';
+}
+
+}  // namespace brood::inline v1
