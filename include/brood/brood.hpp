@@ -1,4 +1,4 @@
-// Everything brood offers.
+// Everything brood offers.                                                                     (room: process)
 #pragma once
 
 #include "brood/barrier.hpp"

@@ -1,4 +1,4 @@
-// Declares every public type, for headers that only name them.
+// Declares every public type, for headers that only name them.                                 (room: base)
 #pragma once
 
 namespace brood::inline v1 {

@@ -1,12 +1,9 @@
 // The helper thread: one for each process that has joined. It owns the liveness word and watches two neighbours.
+#include <poll.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <ctime>
-#include <poll.h>
 #include <utility>
 
 #include "base/unique_fd.hpp"
@@ -39,7 +36,7 @@ std::uint32_t neighbour(std::uint32_t index, Direction direction, unsigned skip)
   return 0;
 }
 
-bool marked_by_kernel(const Slot& slot) noexcept { return (slot.live.load() & FUTEX_OWNER_DIED) != 0; }
+bool marked_by_kernel(const Slot& slot) noexcept { return (slot.live.load() & os::kThreadDied) != 0; }
 
 /// What the identity in a slot says, read only while the generation stands.
 bool read_identity(Id id, os::ProcessIdentity& out) noexcept {
@@ -146,7 +143,7 @@ void sleep_until_news(Slot& mine, std::uint32_t kick, const std::array<Watched, 
   for (const auto& other : watched) {
     if (other.id == kNobody) continue;
     const std::uint32_t live = slot(other.id).live.load();
-    if ((live & FUTEX_OWNER_DIED) != 0 || !is_alive(other.id)) return;
+    if ((live & os::kThreadDied) != 0 || !is_alive(other.id)) return;
     words[count++] = {&slot(other.id).live, live};
   }
   const auto& can = os::capabilities();
@@ -168,17 +165,6 @@ void look_round(std::array<Watched, kWatched>& watched) noexcept {
       bury_when_gone(other.id, other.who, other.watch, 0);
     }
   }
-}
-
-/// From here on the kernel marks the liveness word when this thread ends, however it ends.
-void own_liveness(Slot& mine) noexcept {
-  const auto tid = static_cast<std::uint32_t>(::syscall(SYS_gettid));
-  mine.robust_head.list.next = &mine.robust_node;
-  mine.robust_node.next = &mine.robust_head.list;
-  mine.robust_head.futex_offset = reinterpret_cast<char*>(&mine.live) - reinterpret_cast<char*>(&mine.robust_node);
-  mine.robust_head.list_op_pending = nullptr;
-  mine.live.store(tid | FUTEX_WAITERS);
-  ::syscall(SYS_set_robust_list, &mine.robust_head, sizeof mine.robust_head);
 }
 
 }  // namespace
@@ -206,7 +192,7 @@ bool bury_if_gone(Id id, std::int64_t patience_ns) noexcept {
 void run_helper(Id me) noexcept {
   ::prctl(PR_SET_NAME, "brood-helper");
   Slot& mine = slot(me);
-  own_liveness(mine);
+  os::mark_at_thread_end(mine.robust, mine.live);
   StateWord state = StateWord::unpack(mine.state.load());
   state.state = SlotState::alive;
   mine.state.store(state.pack());

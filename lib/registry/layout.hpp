@@ -1,14 +1,13 @@
 // What lies in the domain's registry segment. One page of heads, then one page for each process.
 #pragma once
 
-#include <linux/futex.h>
-
 #include <array>
 #include <atomic>
 #include <cstdint>
 
 #include "os/futex.hpp"
 #include "os/process_identity.hpp"
+#include "os/robust_list.hpp"
 
 namespace brood::inline v1::registry {
 
@@ -83,12 +82,9 @@ inline constexpr std::size_t kThreadRecords = 56;
 
 /// One process.
 struct alignas(64) Slot {
-  // The helper's robust list: head and node lie here, in shared memory, because the kernel may throw away the private
-  // pages of a dying process before it walks the list.
-  robust_list_head robust_head;
-  robust_list robust_node;
-  os::Word live;  ///< helper's tid | FUTEX_WAITERS; the kernel adds FUTEX_OWNER_DIED
-  os::Word kick;  ///< wakes the helper to look at its neighbours again
+  os::RobustList robust;  ///< the helper's
+  os::Word live;          ///< helper's tid | kWakeWhenDied; the kernel adds kThreadDied
+  os::Word kick;          ///< wakes the helper to look at its neighbours again
   alignas(64) std::atomic<std::uint64_t> state;
   std::atomic<std::uint32_t> claims;             ///< entries in semaphores and barriers that a death must give back
   std::atomic<std::uint32_t> unrecorded_sleepers;  ///< threads asleep for which no record was free

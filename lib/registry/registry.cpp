@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,7 +29,7 @@ thread_local constinit TidCache t_tid;
 
 namespace {
 
-constexpr std::size_t kHelperStack = 256 * 1024;
+constexpr std::size_t kHelperStack = 256UL * 1024;
 
 /// The registry's mapping. Never destroyed: helper and objects with static storage use it until the very end.
 struct Mapping {
@@ -270,7 +269,7 @@ std::string process_name() {
 }
 
 std::uint32_t refresh_tid(Id me) noexcept {
-  t_tid = {me, static_cast<std::uint32_t>(::syscall(SYS_gettid))};
+  t_tid = {me, os::thread_id()};
   return t_tid.tid;
 }
 

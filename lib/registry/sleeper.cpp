@@ -104,7 +104,7 @@ Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uin
   if (!can.futex_waitv) {
     until = deadline_.capped(kPollNs);
   } else if (can.tick) {
-    const bool dying = blocked_on != kNobody && (slot(blocked_on).live.load() & FUTEX_OWNER_DIED) != 0;
+    const bool dying = blocked_on != kNobody && (slot(blocked_on).live.load() & os::kThreadDied) != 0;
     until = deadline_.capped(dying ? kDyingTickNs : kTickNs);
   }
   const os::Wake wake = can.futex_waitv ? os::futex_wait_either(word, seen, death_word(), deaths_seen, until) : os::futex_wait(word, seen, until);
