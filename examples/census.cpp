@@ -33,17 +33,25 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-using Counts = std::unordered_map<std::string, std::uint64_t>;
 
-struct Entry {
-  std::string word;
-  std::uint64_t count;
+struct Hash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
 };
-/// What a worker sends: a part of its counts; the last one says that there are no more.
+using Counts = std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>>;
+
+void add(Counts& counts, std::string_view word, std::uint64_t count) {
+  if (const auto it = counts.find(word); it != counts.end()) it->second += count;
+  else counts.emplace(word, count);
+}
+
+/// What a worker sends: a part of its counts, the words in one text, each ended by a blank; the last part says that there
+/// are no more.
 struct Partial {
-  int worker;
-  bool last;
-  std::vector<Entry> entries;
+  int worker = 0;
+  bool last = false;
+  std::string words;
+  std::vector<std::uint64_t> counts;
 };
 struct Progress {
   std::uint64_t files = 0;
@@ -59,22 +67,14 @@ constexpr std::array<bool, 256> word_characters() {
 }
 constexpr auto kInWord = word_characters();
 
-struct Hash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
-};
-using FastCounts = std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>>;
-
-void count_words(std::string_view text, FastCounts& counts) {
+void count_words(std::string_view text, Counts& counts) {
   const auto in_word = [&](std::size_t i) { return kInWord[static_cast<unsigned char>(text[i])]; };
   for (std::size_t i = 0; i < text.size();) {
     while (i < text.size() && !in_word(i)) ++i;
     const std::size_t begin = i;
     while (i < text.size() && in_word(i)) ++i;
     if (i == begin) continue;
-    const std::string_view word = text.substr(begin, i - begin);
-    if (const auto it = counts.find(word); it != counts.end()) ++it->second;
-    else counts.emplace(word, 1);
+    add(counts, text.substr(begin, i - begin), 1);
   }
 }
 
@@ -115,7 +115,7 @@ void show_progress(brood::Lock& terminal, brood::Value<Progress>& progress, std:
 void count_files(brood::Queue<std::string>& paths, brood::Queue<Partial>& results, brood::Lock& terminal, brood::Value<Progress>& progress,
                  brood::Event& stop, int worker, std::uint64_t total, bool bar) {
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C reaches the whole group; the parent decides, and tells us by the event
-  FastCounts counts;
+  Counts counts;
   std::string buffer;
   for (const std::string& path : paths) {
     if (stop.is_set()) break;
@@ -123,14 +123,16 @@ void count_files(brood::Queue<std::string>& paths, brood::Queue<Partial>& result
     count_words(buffer, counts);
     if (bar) show_progress(terminal, progress, total);
   }
-  constexpr std::size_t kEntriesAtOnce = 4096;
-  Partial partial{worker, false, {}};
-  for (auto& [word, count] : counts) {
-    partial.entries.push_back({word, count});
-    if (partial.entries.size() == kEntriesAtOnce) {
-      results.put(partial);
-      partial.entries.clear();
-    }
+  constexpr std::size_t kWordsAtOnce = 4096;
+  Partial partial;
+  partial.worker = worker;
+  for (const auto& [word, count] : counts) {
+    partial.words.append(word).push_back(' ');
+    partial.counts.push_back(count);
+    if (partial.counts.size() < kWordsAtOnce) continue;
+    results.put(partial);
+    partial.words.clear();
+    partial.counts.clear();
   }
   partial.last = true;
   results.put(partial);
@@ -142,17 +144,14 @@ brood::Event* g_stop = nullptr;
 void on_interrupt(int /*signal*/) { g_stop->set(); }
 
 Counts count_inline(const std::vector<std::string>& files) {
-  FastCounts counts;
+  Counts counts;
   std::string buffer;
   for (const auto& path : files) {
     if (g_stop->is_set()) break;
     if (!read_file(path, buffer)) throw std::runtime_error("cannot read " + path);
     count_words(buffer, counts);
   }
-  Counts out;
-  out.reserve(counts.size());
-  for (auto& [word, count] : counts) out.emplace(word, count);
-  return out;
+  return counts;
 }
 
 /// Throws if a worker has ended without having sent all it counted.
@@ -189,7 +188,12 @@ Counts count_with_workers(const std::vector<std::string>& files, int worker_coun
       check_workers(workers, reported);
       continue;
     }
-    for (const auto& [word, count] : partial->entries) counts[word] += count;
+    std::string_view words = partial->words;
+    for (const std::uint64_t count : partial->counts) {
+      const auto blank = words.find(' ');
+      add(counts, words.substr(0, blank), count);
+      words.remove_prefix(blank + 1);
+    }
     if (partial->last) reported[static_cast<std::size_t>(partial->worker)] = true;
   }
   for (auto& worker : workers) worker.join();

@@ -80,6 +80,7 @@ class Lock : public detail::SharedObject<Lock, Kind::lock> {
   friend detail::SharedObject<Lock, Kind::lock>;
   explicit Lock(detail::Object object) noexcept : SharedObject(std::move(object)) {}
   [[noreturn]] void throw_owner_died() const;
+  [[noreturn]] void throw_not_held() const;
 };
 
 }  // namespace brood::inline v1

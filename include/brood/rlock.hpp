@@ -57,6 +57,7 @@ class RLock : public detail::SharedObject<RLock, Kind::rlock> {
   friend detail::SharedObject<RLock, Kind::rlock>;
   explicit RLock(detail::Object object) noexcept : SharedObject(std::move(object)) {}
   [[noreturn]] void throw_owner_died() const;
+  [[noreturn]] void throw_not_held() const;
 };
 
 }  // namespace brood::inline v1

@@ -27,12 +27,15 @@ constexpr mode_t kOwnerOnly = 0600;
 }  // namespace
 
 int ensure_private_directory(const char* path) noexcept {
+  const auto is_private = [](const struct stat& st) { return st.st_uid == ::geteuid() && (st.st_mode & 077) == 0; };
+  struct stat st {};
+  // The usual case, in one look; lstat does not follow links.
+  if (::lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && is_private(st)) return 0;
   if (::mkdir(path, 0700) != 0 && errno != EEXIST) return -errno;
   const base::UniqueFd fd(::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return -errno;
-  struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return -errno;
-  return st.st_uid == ::geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
+  return is_private(st) ? 0 : -EPERM;
 }
 
 int open_unnamed(const char* directory) noexcept {

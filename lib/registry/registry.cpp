@@ -216,6 +216,7 @@ void leave() noexcept {
   g_self.records_in_use.store(0);
   std::uint64_t word = mine.state.load();
   mine.live.store(0);
+  mine.dead_pid.store(StateWord::unpack(word).pid);
   // SYNC leave: the freed state comes before the look at the sleepers' records, and they publish before they look at it;
   // all four are sequentially consistent, so one of the two sees the other.
   mine.state.compare_exchange_strong(word, StateWord::unpack(word).freed().pack(), std::memory_order_seq_cst);

@@ -271,14 +271,12 @@ Object open_object_named(std::string_view name, Kind kind) { return shm::open_na
 bool remove_object(std::string_view name, Kind kind) { return shm::remove_named(name, kind); }
 
 Object::Object(Attachment* attachment) noexcept
-    : attachment_(attachment), body_(static_cast<char*>(attachment->base) + shm::kBodyOffset) {}
+    : attachment_(attachment), body_(static_cast<char*>(attachment->base) + shm::kBodyOffset), id_(attachment->id) {}
 
 Handle Object::handle() const {
   if (!attachment_) throw_moved_from();
   return {attachment_->kind, attachment_->id, attachment_->name};
 }
-
-std::uint64_t Object::id() const noexcept { return attachment_ ? attachment_->id : 0; }
 
 void Object::throw_moved_from() { throw UsageError("this shared object was moved from; use the object it was moved to"); }
 

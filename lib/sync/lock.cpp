@@ -24,7 +24,7 @@ Lock Lock::open_or_create(std::string_view name, LockOptions options) { return L
 void Lock::throw_owner_died() const { sync::throw_owner_died(body_of(object_), handle()); }
 
 void Lock::lock() {
-  if (sync::acquire(body_of(object_), context_of(object_), Deadline::never()) == sync::Acquired::damaged) [[unlikely]] throw_owner_died();
+  if (!sync::acquire_at_once(body_of(object_))) [[unlikely]] (void)try_lock_before(Deadline::never());
 }
 
 bool Lock::try_lock_before(Deadline deadline) {
@@ -38,8 +38,13 @@ bool Lock::try_lock_before(Deadline deadline) {
 }
 
 void Lock::unlock() {
-  if (!sync::release(body_of(object_))) throw ReleasedTooOften(handle().str() + ": unlock() of a lock that nobody holds");
+  // Joined before the lock changes, although anybody may release: killed between that and the wake, it is our death that
+  // wakes the sleepers, and only the death of one who has joined is noticed.
+  (void)registry::self();
+  if (!sync::release(body_of(object_))) [[unlikely]] throw_not_held();
 }
+
+void Lock::throw_not_held() const { throw ReleasedTooOften(handle().str() + ": unlock() of a lock that nobody holds"); }
 
 bool Lock::locked() const {
   (void)registry::self();

@@ -65,10 +65,15 @@ inline bool acquire_fast(LockBody& lock, Id me, std::uint32_t tid) noexcept {
   return lock.word.compare_exchange_strong(free, held_by(me, tid), std::memory_order_acquire, std::memory_order_relaxed);
 }
 
-inline Acquired acquire(LockBody& lock, const LockContext& context, Deadline deadline, bool take_damaged = false) {
+/// The whole of the uncontended case.
+inline bool acquire_at_once(LockBody& lock) {
   const Id me = registry::self();
-  if (acquire_fast(lock, me, registry::self_tid(me))) [[likely]] return Acquired::yes;
-  return acquire_slow(lock, context, deadline, take_damaged);
+  return acquire_fast(lock, me, registry::self_tid(me));
+}
+
+inline Acquired acquire(LockBody& lock, const LockContext& context, Deadline deadline) {
+  if (acquire_at_once(lock)) [[likely]] return Acquired::yes;
+  return acquire_slow(lock, context, deadline, false);
 }
 
 /// False if the lock was not held by anybody (or is damaged): misuse.

@@ -15,6 +15,7 @@ std::string named(Id id) {
 }  // namespace
 
 std::string owner_text(const LockBody& lock) {
+  (void)registry::self();  // the caller may be the first thing that this process does in the domain
   const std::uint64_t word = lock.word.load();
   const Id owner = owner_of(word);
   if (owner == registry::kNobody) return "none";

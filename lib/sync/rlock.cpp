@@ -44,9 +44,13 @@ bool RLock::try_lock_before(Deadline deadline) {
   throw_owner_died();
 }
 
+void RLock::throw_not_held() const {
+  throw NotOwner(handle().str() + ": unlock() by a thread that does not hold it (owner: " + sync::owner_text(body_of(object_)) + ")");
+}
+
 void RLock::unlock() {
   sync::LockBody& body = body_of(object_);
-  if (!sync::held_by_caller(body)) throw NotOwner(handle().str() + ": unlock() by a thread that does not hold it (owner: " + sync::owner_text(body) + ")");
+  if (!sync::held_by_caller(body)) [[unlikely]] throw_not_held();
   const std::uint32_t depth = body.depth.load(std::memory_order_relaxed);
   if (depth > 1) {
     body.depth.store(depth - 1, std::memory_order_relaxed);

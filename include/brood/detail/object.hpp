@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "brood/handle.hpp"
 
@@ -27,14 +28,15 @@ class Object {
     return body_;
   }
   [[nodiscard]] Handle handle() const;
-  [[nodiscard]] std::uint64_t id() const noexcept;
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   explicit operator bool() const noexcept { return body_ != nullptr; }
 
-  Object(Object&& other) noexcept : attachment_(std::move(other.attachment_)), body_(other.body_) { other.body_ = nullptr; }
+  Object(Object&& other) noexcept
+      : attachment_(std::move(other.attachment_)), body_(std::exchange(other.body_, nullptr)), id_(std::exchange(other.id_, 0)) {}
   Object& operator=(Object&& other) noexcept {
     attachment_ = std::move(other.attachment_);
-    body_ = other.body_;
-    other.body_ = nullptr;
+    body_ = std::exchange(other.body_, nullptr);
+    id_ = std::exchange(other.id_, 0);
     return *this;
   }
   ~Object() = default;
@@ -43,6 +45,7 @@ class Object {
   [[noreturn]] static void throw_moved_from();
   std::unique_ptr<Attachment, AttachmentCloser> attachment_;
   void* body_ = nullptr;
+  std::uint64_t id_ = 0;
 };
 
 }  // namespace brood::inline v1::detail
