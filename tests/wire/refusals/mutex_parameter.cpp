@@ -1,0 +1,8 @@
+// refused: a parameter of the target is a non-const reference to a value
+#include "brood/detail/callable.hpp"
+#include <mutex>
+void work(std::mutex&) {}
+void test() {
+  std::mutex m;
+  brood::detail::pack_call(work, m);
+}

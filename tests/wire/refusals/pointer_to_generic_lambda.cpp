@@ -1,0 +1,6 @@
+// refused: T cannot travel to another process: it is or holds a raw pointer
+#include "brood/detail/callable.hpp"
+void test() {
+  int n = 1;
+  brood::detail::pack_call([](auto) {}, &n);
+}

@@ -1,0 +1,7 @@
+// refused: T cannot travel to another process: it is or holds a std::string_view or std::span
+#include "brood/detail/callable.hpp"
+void work(std::span<int>) {}
+void test() {
+  std::vector<int> v;
+  brood::detail::pack_call(work, v);
+}

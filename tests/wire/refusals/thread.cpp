@@ -1,0 +1,8 @@
+// refused: T cannot travel to another process: it is or holds a thread
+#include "brood/detail/callable.hpp"
+#include <thread>
+void work(const std::thread&) {}
+void test() {
+  std::thread t;
+  brood::detail::pack_call(work, t);
+}
