@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <mutex>
@@ -40,13 +41,15 @@ struct Hash {
 };
 using Counts = std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>>;
 
+std::size_t shard_of(std::string_view word, std::size_t shards) { return (Hash{}(word) >> 32) % shards; }
+
 void add(Counts& counts, std::string_view word, std::uint64_t count) {
   if (const auto it = counts.find(word); it != counts.end()) it->second += count;
   else counts.emplace(word, count);
 }
 
-/// What a worker sends: a part of its counts, the words in one text, each ended by a blank; the last part says that there
-/// are no more.
+/// What a worker sends to the reducer of one shard (the words whose hash falls there): a part of its counts, the words in one
+/// text, each ended by a blank; the last part says that there are no more.
 struct Partial {
   int worker = 0;
   bool last = false;
@@ -112,7 +115,9 @@ void show_progress(brood::Lock& terminal, brood::Value<Progress>& progress, std:
                "########################################", static_cast<unsigned long long>(files), static_cast<unsigned long long>(total));
 }
 
-void count_files(brood::Queue<std::string>& paths, brood::Queue<Partial>& results, brood::Lock& terminal, brood::Value<Progress>& progress,
+using Results = std::vector<brood::Queue<Partial>>;  // one queue a shard
+
+void count_files(brood::Queue<std::string>& paths, Results results, brood::Lock& terminal, brood::Value<Progress>& progress,
                  brood::Event& stop, int worker, std::uint64_t total, bool bar) {
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C reaches the whole group; the parent decides, and tells us by the event
   Counts counts;
@@ -124,18 +129,21 @@ void count_files(brood::Queue<std::string>& paths, brood::Queue<Partial>& result
     if (bar) show_progress(terminal, progress, total);
   }
   constexpr std::size_t kWordsAtOnce = 4096;
-  Partial partial;
-  partial.worker = worker;
+  std::vector<Partial> partials(results.size());
+  const auto send = [&](std::size_t shard, bool last) {
+    partials[shard].worker = worker;
+    partials[shard].last = last;
+    results[shard].put(partials[shard]);
+    partials[shard].words.clear();
+    partials[shard].counts.clear();
+  };
   for (const auto& [word, count] : counts) {
-    partial.words.append(word).push_back(' ');
-    partial.counts.push_back(count);
-    if (partial.counts.size() < kWordsAtOnce) continue;
-    results.put(partial);
-    partial.words.clear();
-    partial.counts.clear();
+    const std::size_t shard = shard_of(word, results.size());
+    partials[shard].words.append(word).push_back(' ');
+    partials[shard].counts.push_back(count);
+    if (partials[shard].counts.size() == kWordsAtOnce) send(shard, false);
   }
-  partial.last = true;
-  results.put(partial);
+  for (std::size_t shard = 0; shard < results.size(); ++shard) send(shard, true);
 }
 
 // --- the counts --------------------------------------------------------------------------------------------------------
@@ -163,25 +171,10 @@ void check_workers(const std::vector<brood::Process>& workers, const std::vector
   }
 }
 
-Counts count_with_workers(const std::vector<std::string>& files, int worker_count, brood::StartMethod method, bool bar) {
-  brood::Queue<std::string> paths(256);
-  brood::Queue<Partial> results;
-  brood::Lock terminal({.on_owner_death = brood::OwnerDeath::heal});
-  brood::Value<Progress> progress;
-  std::vector<brood::Process> workers;
-  std::vector<bool> reported(static_cast<std::size_t>(worker_count), false);
-  for (int i = 0; i < worker_count; ++i) {
-    workers.emplace_back(brood::ProcessOptions{.start_method = method}, count_files, paths, results, terminal, progress, *g_stop, i,
-                         static_cast<std::uint64_t>(files.size()), bar);
-    workers.back().start();
-  }
-  for (const auto& path : files) {
-    while (!g_stop->is_set() && !paths.try_put_for(path, 200ms)) check_workers(workers, reported);
-    if (g_stop->is_set()) break;
-  }
-  paths.shutdown();
-
+/// Adds up one shard of what the workers send.
+Counts reduce(brood::Queue<Partial>& results, const std::vector<brood::Process>& workers) {
   Counts counts;
+  std::vector<bool> reported(workers.size(), false);
   while (std::find(reported.begin(), reported.end(), false) != reported.end()) {
     const auto partial = results.try_get_for(200ms);
     if (!partial) {
@@ -196,9 +189,36 @@ Counts count_with_workers(const std::vector<std::string>& files, int worker_coun
     }
     if (partial->last) reported[static_cast<std::size_t>(partial->worker)] = true;
   }
+  return counts;
+}
+
+/// The counts, one map a shard.
+std::vector<Counts> count_with_workers(const std::vector<std::string>& files, int worker_count, brood::StartMethod method, bool bar) {
+  brood::Queue<std::string> paths(256);
+  Results results(static_cast<std::size_t>(worker_count));
+  brood::Lock terminal({.on_owner_death = brood::OwnerDeath::heal});
+  brood::Value<Progress> progress;
+  std::vector<brood::Process> workers;
+  for (int i = 0; i < worker_count; ++i) {
+    workers.emplace_back(brood::ProcessOptions{.start_method = method}, count_files, paths, results, terminal, progress, *g_stop, i,
+                         static_cast<std::uint64_t>(files.size()), bar);
+    workers.back().start();
+  }
+  const std::vector<bool> nobody_reported(workers.size(), false);
+  for (const auto& path : files) {
+    while (!g_stop->is_set() && !paths.try_put_for(path, 200ms)) check_workers(workers, nobody_reported);
+    if (g_stop->is_set()) break;
+  }
+  paths.shutdown();
+
+  // The workers are done soon, so their processors are free for the reducers.
+  std::vector<std::future<Counts>> reducers;
+  for (auto& shard : results) reducers.push_back(std::async(std::launch::async, [&] { return reduce(shard, workers); }));
+  std::vector<Counts> shards;
+  for (auto& reducer : reducers) shards.push_back(reducer.get());
   for (auto& worker : workers) worker.join();
   if (bar) std::fputc('\n', stderr);
-  return counts;
+  return shards;
 }
 
 /// The same by tr, sort and uniq. The list of files goes through a temporary file; sed ends each file with a newline, so
@@ -319,8 +339,10 @@ int run(const Arguments& arguments) {
   (void)count_inline(files);  // once unmeasured, so that all runs find the files in the page cache
   rows.push_back({"in-line", seconds([&] { reference = count_inline(files); }), true});
   for (const auto method : {brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver}) {
+    std::vector<Counts> shards;
+    const double time = seconds([&] { shards = count_with_workers(files, arguments.workers, method, bar); });
     Counts counts;
-    const double time = seconds([&] { counts = count_with_workers(files, arguments.workers, method, bar); });
+    for (auto& shard : shards) counts.merge(shard);
     rows.push_back({std::string(to_string(method)), time, counts == reference});
     if (stop.is_set()) {
       std::printf("\nstopped early by Ctrl-C; %llu words counted so far in this run\n", static_cast<unsigned long long>(total_of(counts)));

@@ -90,6 +90,7 @@ class Value {
     const Guard guard = lock();
     return std::invoke(std::forward<Change>(change), *guard);
   }
+  /// A copy of the value. Sleeps while another thread or process holds lock(), for its change may be about to be committed.
   [[nodiscard]] T get() const {
     std::array<std::byte, sizeof(T)> bytes;
     core_.read(bytes.data(), bytes.size());

@@ -172,6 +172,17 @@ QueueOptions checked(const QueueOptions& options) {
   return options;
 }
 
+/// An opened queue whose sizes fit its segment. Errors: TypeMismatch.
+Object sound(Object object) {
+  const QueueBody& body = body_of(object);
+  const std::uint64_t units = body.ring_units.load();
+  const std::size_t ring_bytes = shm::header_of(object.body()).size_bytes - shm::kBodyOffset - channel::kRingOffset;
+  if (!std::has_single_bit(units) || units * 8 < kSmallestRing || units > body.most_units || body.most_units > ring_bytes / 8) {
+    throw TypeMismatch(object.handle().str() + ": its segment is damaged (a ring of " + std::to_string(units) + " units does not fit)");
+  }
+  return object;
+}
+
 Object make(std::string_view name, const QueueOptions& options, const QueueCore::Type& type, bool open_existing) {
   const std::size_t budget = std::bit_ceil(std::max(checked(options).byte_budget, kSmallestRing));
   const std::size_t first = std::min(budget, kFirstRing);
@@ -188,7 +199,7 @@ Object make(std::string_view name, const QueueOptions& options, const QueueCore:
                                    .body_bytes = channel::kRingOffset + budget,
                                    .reserved_bytes = channel::kRingOffset + first,
                                    .payload = {type.fingerprint, type.name}};
-  return open_existing ? shm::open_or_create(request, initialise) : shm::create(request, initialise);
+  return open_existing ? sound(shm::open_or_create(request, initialise)) : shm::create(request, initialise);
 }
 
 /// The prefix of a message with handles, and the pins that it stands for.
@@ -288,9 +299,9 @@ QueueCore QueueCore::create_named(std::string_view name, const QueueOptions& opt
 QueueCore QueueCore::open_or_create(std::string_view name, const QueueOptions& options, const Type& type) {
   return QueueCore(make(shm::given_name(name), options, type, true));
 }
-QueueCore QueueCore::open(const Handle& handle, const Type& type) { return QueueCore(shm::open(handle, Kind::queue, {type.fingerprint, type.name})); }
+QueueCore QueueCore::open(const Handle& handle, const Type& type) { return QueueCore(sound(shm::open(handle, Kind::queue, {type.fingerprint, type.name}))); }
 QueueCore QueueCore::open_named(std::string_view name, const Type& type) {
-  return QueueCore(shm::open_named(name, Kind::queue, {type.fingerprint, type.name}));
+  return QueueCore(sound(shm::open_named(name, Kind::queue, {type.fingerprint, type.name})));
 }
 bool remove_queue(std::string_view name) { return shm::remove_named(name, Kind::queue); }
 

@@ -21,6 +21,7 @@ namespace brood::inline v1::channel {
 /// The ring begins on a page of its own.
 inline constexpr std::size_t kRingOffset = 4096 - shm::kBodyOffset;
 static_assert(sizeof(QueueBody) <= kRingOffset);
+static_assert(kRingOffset + 4096 == shm::smallest_body(Kind::queue));
 
 class Ring {
  public:
@@ -35,7 +36,7 @@ class Ring {
   }
   /// Is there a committed record? A hint without any lock: the ring may be growing, and the place may belong to another
   /// lap by now. Not seen by the thread sanitizer, which would rightly say that the bytes are not ours to read.
-  BROOD_NO_TSAN [[nodiscard]] bool peek(std::uint64_t position) const noexcept {
+  [[nodiscard]] BROOD_NO_TSAN bool peek(std::uint64_t position) const noexcept {
     return (__atomic_load_n(reinterpret_cast<const std::uint64_t*>(data_ + offset(position)), __ATOMIC_ACQUIRE) & record::kCommitted) != 0;
   }
 

@@ -3,9 +3,11 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -104,7 +106,15 @@ class LoadedModules {
  public:
   /// One copy for each thread: no lock that a fork could leave locked in the child.
   static LoadedModules& current() {
-    thread_local LoadedModules modules;
+    LoadedModules& modules = mine();
+    // A forked child uses what its parent's thread knew: glibc does not reset the lock of dl_iterate_phdr there, and if
+    // another thread of the parent held it at the moment of the fork, asking would never return.
+    if (modules.modules_.empty() || !in_forked_child()) modules.refresh();
+    return modules;
+  }
+  /// For when what is known does not do: a module was loaded since.
+  static LoadedModules& reread() {
+    LoadedModules& modules = mine();
     modules.refresh();
     return modules;
   }
@@ -123,6 +133,18 @@ class LoadedModules {
   }
 
  private:
+  static LoadedModules& mine() {
+    thread_local LoadedModules modules;
+    return modules;
+  }
+
+  /// True from the fork on, in the child.
+  static bool in_forked_child() {
+    static std::atomic<bool> forked = false;
+    static const int watching = ::pthread_atfork(nullptr, nullptr, [] { forked = true; });
+    return watching == 0 && forked;
+  }
+
   void refresh() {
     struct Counters {
       unsigned long long loads = 0;
@@ -178,7 +200,7 @@ const Module& load_module(const FunctionId& id) {
     const char* why = ::dlerror();
     throw StartError("cannot load the module " + id.path + " that holds the target: " + (why != nullptr ? why : "unknown"));
   }
-  const Module* module = LoadedModules::current().with_identity(id.build_id, false);
+  const Module* module = LoadedModules::reread().with_identity(id.build_id, false);
   if (module == nullptr) {
     throw StartError("the module " + id.path + " that holds the target was replaced while it was being loaded: the sender "
                      "has build id " + id.build_id + ", another file was loaded; restart the sender");
@@ -191,6 +213,7 @@ const Module& load_module(const FunctionId& id) {
 FunctionId identify(const void* code) {
   const auto address = reinterpret_cast<std::uintptr_t>(code);
   const Module* module = LoadedModules::current().holding(address);
+  if (module == nullptr) module = LoadedModules::reread().holding(address);
   if (module == nullptr) {
     throw UsageError("the target at address 0x" + base::hex16(address) +
                      " belongs to no loaded module, so no other process can find it (made at run time, or a null or dangling "

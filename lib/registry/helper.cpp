@@ -70,6 +70,9 @@ void bury(Id id) noexcept {
   heads.deaths.fetch_add(1);
   heads.needs_gc.store(1);
   broadcast();
+  // The kernel woke one watcher only. The other would sleep on the word of the dead for ever, and not watch whoever is its
+  // next neighbour now: with its one remaining watcher dead too, that neighbour could die unnoticed.
+  kick_watchers_of(slot_of(id));
 }
 
 /// Sleeps a moment, or until the process has ended.

@@ -82,7 +82,12 @@ class JoiningTurn {
 };
 
 void map_registry() {
-  const auto init = [](void* body) { static_cast<Registry*>(body)->heads.pid_namespace = os::pid_namespace(); };
+  const auto init = [](void* body) {
+    Heads& heads = static_cast<Registry*>(body)->heads;
+    heads.pid_namespace = os::pid_namespace();
+    // The first process of a domain cleans up what the killed ones before it left: their registry knew, this one does not.
+    heads.needs_gc.store(1);
+  };
   auto& mine = mapping();
   if (!mine.object) {
     mine.object = shm::join_registry(sizeof(Registry), sizeof(Heads), init);

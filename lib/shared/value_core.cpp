@@ -16,6 +16,7 @@ struct ValueBody {
   alignas(64) std::atomic<std::uint32_t> current;  ///< which copy is the value; storing it is the commit
 };
 constexpr std::size_t kLine = 64;
+static_assert(sizeof(ValueBody) == shm::smallest_body(Kind::value));
 
 ValueBody& body_of(const Object& object) { return *static_cast<ValueBody*>(object.body()); }
 sync::LockContext context_of(const Object& object) { return {Kind::value, object.id()}; }

@@ -59,7 +59,7 @@ void fill_header(SegmentHeader& header, const CreateRequest& request, std::uint6
   header.created_unix_ns =
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   const auto shown = request.payload.type_name.substr(0, sizeof header.type_name - 1);
-  std::memcpy(header.type_name, shown.data(), shown.size());
+  shown.copy(header.type_name, shown.size());
 }
 
 std::string type_name_of(const SegmentHeader& header) {
@@ -81,6 +81,9 @@ void check(const SegmentHeader& header, std::size_t file_bytes, const Handle& ha
   if (header.size_bytes != file_bytes) throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes, header says " + std::to_string(header.size_bytes) + ")");
   const auto found = static_cast<Kind>(header.kind);
   if (found != kind) throw TypeMismatch(what + " is a " + quoted(found) + ", not a " + quoted(kind));
+  if (file_bytes < kBodyOffset + smallest_body(kind)) {
+    throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes are too few for a " + quoted(kind) + ")");
+  }
   if (handle.id() != 0 && header.id != handle.id()) throw HandleError(what + ": stale handle, the name now belongs to a newer object");
   if (header.type_fingerprint != payload.fingerprint) {
     throw TypeMismatch(what + " holds '" + type_name_of(header) + "', it was opened for '" + std::string(payload.type_name) +
@@ -203,7 +206,11 @@ detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
     if (base::UniqueFd fd = open_locked(path, "the registry of the domain " + domain_directory())) {
       return attach_checked(fd.get(), Handle(Kind::none, 0), Kind::none, {}, std::string(kRegistryFile));
     }
-    if (detail::Object made = make_and_publish(request, os::random_u64() | 1, std::string(kRegistryFile), init)) return made;
+    if (detail::Object made = make_and_publish(request, os::random_u64() | 1, std::string(kRegistryFile), init)) {
+      // Whoever was killed since the last look round was noted in the registry that is gone: look now.
+      (void)gc();
+      return made;
+    }
   }
 }
 

@@ -42,6 +42,24 @@ struct SegmentHeader {
 inline constexpr std::size_t kBodyOffset = 192;
 static_assert(sizeof(SegmentHeader) == kBodyOffset && kBodyOffset % 64 == 0);
 
+/// Bytes that every body of a kind has: a smaller segment is damaged, and would be a way to SIGBUS. The rooms that know the
+/// bodies assert these numbers.
+constexpr std::size_t smallest_body(Kind kind) noexcept {
+  switch (kind) {
+    case Kind::lock:
+    case Kind::rlock:
+    case Kind::event: return 64;
+    case Kind::semaphore:
+    case Kind::bounded_semaphore: return 16448;
+    case Kind::condition: return 524416;
+    case Kind::barrier: return 33216;
+    case Kind::queue: return 3904 + 4096;
+    case Kind::value: return 128;
+    case Kind::none: break;
+  }
+  return 0;
+}
+
 /// What a payload is; the defaults are for objects without one.
 struct Payload {
   std::uint64_t fingerprint = 0;

@@ -23,6 +23,8 @@ using sync::Arrival;
 using sync::BarrierBody;
 using sync::Outcome;
 
+static_assert(sizeof(BarrierBody) == shm::smallest_body(Kind::barrier));
+
 BarrierBody& body_of(const detail::Object& object) { return *static_cast<BarrierBody*>(object.body()); }
 sync::LockContext context_of(const detail::Object& object) { return {Kind::barrier, object.id()}; }
 

@@ -31,7 +31,8 @@ struct Entry {
   os::Word state;
   std::atomic<Id> owner;
   std::atomic<std::uint64_t> ticket;  ///< order of arrival
-  std::uint64_t spare[2];
+  std::atomic<std::uint64_t> before;  ///< notified: the notification was for those who arrived with tickets below this
+  std::uint64_t spare;
 };
 static_assert(sizeof(Entry) == 32);
 
@@ -45,6 +46,7 @@ struct ConditionBody {
   alignas(64) std::array<Entry, kEntries> entries;
 };
 constexpr std::size_t kReserved = 2048;
+static_assert(sizeof(ConditionBody) == shm::smallest_body(Kind::condition));
 
 ConditionBody& body_of(const detail::Object& object) { return *static_cast<ConditionBody*>(object.body()); }
 shm::CreateRequest request(std::string_view name) {
@@ -52,22 +54,31 @@ shm::CreateRequest request(std::string_view name) {
 }
 void initialise(void* body) { static_cast<ConditionBody*>(body)->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal)); }
 
-/// The waiter that has waited longest. The table's lock is held.
-Entry* longest_waiting(ConditionBody& body) noexcept {
+/// The waiter that has waited longest, of those with tickets below `before`. The table's lock is held.
+Entry* longest_waiting(ConditionBody& body, std::uint64_t before) noexcept {
   Entry* best = nullptr;
   const std::uint32_t used = body.used.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < used; ++i) {
     Entry& entry = body.entries[i];
     if (entry.state.load(std::memory_order_relaxed) != kWaiting || !registry::is_alive(entry.owner.load(std::memory_order_relaxed))) continue;
+    if (entry.ticket.load(std::memory_order_relaxed) >= before) continue;
     if (best == nullptr || entry.ticket.load(std::memory_order_relaxed) < best->ticket.load(std::memory_order_relaxed)) best = &entry;
   }
   return best;
 }
 
-void notify_entry(Entry& entry) noexcept {
+void notify_entry(Entry& entry, std::uint64_t before) noexcept {
+  entry.before.store(before, std::memory_order_relaxed);
   // SYNC condition: release; pairs with the waiter's acquire of its state.
   entry.state.store(kNotified, std::memory_order_release);
   os::futex_wake(entry.state, 1);
+}
+
+/// The receiver of a notification cannot act on it: it goes to the next of those who waited when it was given, and to
+/// nobody who came later.
+void pass_on(ConditionBody& body, const Entry& from) noexcept {
+  const std::uint64_t before = from.before.load(std::memory_order_relaxed);
+  if (Entry* next = longest_waiting(body, before)) notify_entry(*next, before);
 }
 
 /// Frees the entries of the dead; what they were notified of and cannot act on goes to those who wait longest.
@@ -81,9 +92,7 @@ void bury_waiters(ConditionBody& body, const sync::LockContext& context) {
   for (std::uint32_t i = 0; i < body.used.load(); ++i) {
     Entry& entry = body.entries[i];
     if (!is_orphan(entry)) continue;
-    if (entry.state.load() == kNotified) {
-      if (Entry* next = longest_waiting(body)) notify_entry(*next);
-    }
+    if (entry.state.load() == kNotified) pass_on(body, entry);
     entry.state.store(kFree);
   }
 }
@@ -104,9 +113,7 @@ class Condition::Waiting {
     // Taken by ourselves or given up below; still set only if taking the user's lock again has thrown: hand it on.
     if (entry_ == nullptr || entry_->state.load() == kFree) return;
     const sync::InternalGuard guard(body_.lock, context_);
-    if (entry_->state.load() == kNotified) {
-      if (Entry* next = longest_waiting(body_)) notify_entry(*next);
-    }
+    if (entry_->state.load() == kNotified) pass_on(body_, *entry_);
     entry_->state.store(kFree);
   }
   Waiting(const Waiting&) = delete;
@@ -196,10 +203,11 @@ void Condition::notify(std::int64_t count) {
   if (count <= 0) return;
   ConditionBody& body = body_of(object_);
   const sync::InternalGuard guard(body.lock, {Kind::condition, object_.id()});
+  const std::uint64_t now = body.next_ticket.load();
   for (; count > 0; --count) {
-    Entry* next = longest_waiting(body);
+    Entry* next = longest_waiting(body, now);
     if (next == nullptr) return;
-    notify_entry(*next);
+    notify_entry(*next, now);
   }
 }
 
@@ -207,8 +215,9 @@ void Condition::notify_all() {
   ConditionBody& body = body_of(object_);
   const sync::InternalGuard guard(body.lock, {Kind::condition, object_.id()});
   const std::uint32_t used = body.used.load(std::memory_order_relaxed);
+  const std::uint64_t now = body.next_ticket.load();
   for (std::uint32_t i = 0; i < used; ++i) {
-    if (body.entries[i].state.load(std::memory_order_relaxed) == kWaiting) notify_entry(body.entries[i]);
+    if (body.entries[i].state.load(std::memory_order_relaxed) == kWaiting) notify_entry(body.entries[i], now);
   }
 }
 

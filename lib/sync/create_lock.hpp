@@ -9,6 +9,8 @@
 
 namespace brood::inline v1::sync {
 
+static_assert(sizeof(LockBody) == shm::smallest_body(Kind::lock) && sizeof(LockBody) == shm::smallest_body(Kind::rlock));
+
 inline auto lock_initialiser(LockOptions options) {
   return [options](void* body) { static_cast<LockBody*>(body)->policy.store(static_cast<std::uint32_t>(options.on_owner_death)); };
 }

@@ -12,6 +12,7 @@ namespace {
 struct alignas(64) EventBody {
   os::Word word;
 };
+static_assert(sizeof(EventBody) == shm::smallest_body(Kind::event));
 constexpr std::uint32_t kSet = 1;
 constexpr std::uint32_t kSleepers = 2;
 constexpr std::uint32_t kGeneration = 4;

@@ -37,13 +37,17 @@ void pass_wake_on(LockBody& lock) noexcept {
 
 }  // namespace
 
-Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadline, bool take_damaged) {
+std::uint64_t damaged_by(Id dead) noexcept { return static_cast<std::uint64_t>(registry::pid_of(dead)) << 32 | kDamaged | dead; }
+
+std::int64_t owner_pid(std::uint64_t word) noexcept { return (word & kDamaged) != 0 ? tid_of(word) : registry::pid_of(owner_of(word)); }
+
+Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadline, std::uint64_t* to_repair) {
   const Id me = registry::self();
   const std::uint64_t mine = held_by(me, registry::self_tid(me));
   if (!deadline.is_poll() && spin_for(lock, mine)) return Acquired::yes;
 
   registry::Sleeper sleeper(registry::Operation::lock, context.kind, context.object, deadline);
-  const bool heals = take_damaged || static_cast<OwnerDeath>(lock.policy.load(std::memory_order_relaxed)) == OwnerDeath::heal;
+  const bool heals = to_repair != nullptr || static_cast<OwnerDeath>(lock.policy.load(std::memory_order_relaxed)) == OwnerDeath::heal;
   std::uint64_t waiters = 0;  // once we have slept, others may sleep too: take the lock with W set
   bool check_owner = false;
   for (;;) {
@@ -51,7 +55,8 @@ Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadl
     std::uint64_t word = lock.word.load(std::memory_order_relaxed);
     const Id owner = owner_of(word);
     if ((word & kDamaged) != 0) {
-      if (!take_damaged) return Acquired::damaged;
+      if (to_repair == nullptr) return Acquired::damaged;
+      *to_repair = word;
       if (lock.word.compare_exchange_strong(word, mine | kWaiters, std::memory_order_acquire)) return Acquired::healed;
       continue;
     }
@@ -62,11 +67,12 @@ Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadl
     if (!registry::is_alive(owner)) {
       // SYNC lock: acquire, although a dead owner released nothing: its burial did (SYNC burial).
       if (heals) {
+        if (to_repair != nullptr) *to_repair = damaged_by(owner);
         if (!lock.word.compare_exchange_strong(word, mine | kWaiters, std::memory_order_acquire)) continue;
         lock.recovered.fetch_add(1, std::memory_order_relaxed);
         return Acquired::healed;
       }
-      if (!lock.word.compare_exchange_strong(word, static_cast<std::uint64_t>(kDamaged | owner))) continue;
+      if (!lock.word.compare_exchange_strong(word, damaged_by(owner))) continue;
       os::futex_wake_all(low_half(lock.word));
       return Acquired::damaged;
     }
@@ -96,7 +102,8 @@ Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadl
 bool release_slow(LockBody& lock) noexcept {
   std::uint64_t word = lock.word.load(std::memory_order_relaxed);
   for (;;) {
-    if (owner_of(word) == registry::kNobody || (word & kDamaged) != 0) return false;
+    // What a dead owner held is not free for the asking: its death must be reported first.
+    if (owner_of(word) == registry::kNobody || (word & kDamaged) != 0 || !registry::is_alive(owner_of(word))) return false;
     // SYNC lock: release. A killing between this store and the wake is a death, and deaths wake everybody.
     if (lock.word.compare_exchange_weak(word, 0, std::memory_order_release, std::memory_order_relaxed)) break;
   }

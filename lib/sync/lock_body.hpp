@@ -22,9 +22,11 @@ using registry::Id;
 ///   0 0 0       free                         CAS to (tid, me)               ReleasedTooOften
 ///   0 0 p       held, nobody sleeps          set W, sleep                   CAS to free
 ///   1 0 p       held, somebody may sleep     sleep                          CAS to free, wake one
-///   - 0 dead    owner died                   heal: CAS to (tid, W, me)      —
+///   - 0 dead    owner died                   heal: CAS to (tid, W, me)      ReleasedTooOften
 ///                                            report: CAS to (D, dead), wake all, OwnerDied
 ///   - 1 dead    reported, not recovered      OwnerDied                      ReleasedTooOften
+///
+/// With D, the high half is the pid of the dead owner: its slot may be another's by the time somebody asks.
 ///
 /// The kernel's futex is the low half.
 struct alignas(64) LockBody {
@@ -56,8 +58,14 @@ struct LockContext {
   std::uint64_t object = 0;
 };
 
-/// `take_damaged`: the caller repairs, so a damaged lock is taken (Acquired::healed) instead of reported.
-Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadline, bool take_damaged);
+/// The word of a lock whose owner died.
+std::uint64_t damaged_by(Id dead) noexcept;
+/// pid of the owner, alive or dead; 0 if it is not known any more.
+std::int64_t owner_pid(std::uint64_t word) noexcept;
+
+/// `to_repair`: if not null, the caller repairs. A damaged lock is then taken (Acquired::healed) instead of reported, and
+/// this becomes the word that marks it as damaged.
+Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadline, std::uint64_t* to_repair);
 
 inline bool acquire_fast(LockBody& lock, Id me, std::uint32_t tid) noexcept {
   std::uint64_t free = 0;
@@ -73,7 +81,7 @@ inline bool acquire_at_once(LockBody& lock) {
 
 inline Acquired acquire(LockBody& lock, const LockContext& context, Deadline deadline) {
   if (acquire_at_once(lock)) [[likely]] return Acquired::yes;
-  return acquire_slow(lock, context, deadline, false);
+  return acquire_slow(lock, context, deadline, nullptr);
 }
 
 /// False if the lock was not held by anybody (or is damaged): misuse.

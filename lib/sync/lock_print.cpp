@@ -19,7 +19,7 @@ std::string owner_text(const LockBody& lock) {
   const std::uint64_t word = lock.word.load();
   const Id owner = owner_of(word);
   if (owner == registry::kNobody) return "none";
-  const std::string pid = std::to_string(registry::pid_of(owner));
+  const std::string pid = std::to_string(owner_pid(word));
   if ((word & kDamaged) != 0 || !registry::is_alive(owner)) return "dead (pid " + pid + ")";
   const Id me = registry::self_if_joined();
   if (owner != me) return named(owner) + " (pid " + pid + ")";
@@ -29,7 +29,7 @@ std::string owner_text(const LockBody& lock) {
 }
 
 void throw_owner_died(const LockBody& lock, const Handle& handle) {
-  const std::int64_t pid = registry::pid_of(owner_of(lock.word.load()));
+  const std::int64_t pid = owner_pid(lock.word.load());
   throw OwnerDied(handle.str() + ": the process that held it (pid " + (pid == 0 ? "unknown" : std::to_string(pid)) +
                       ") died; what it guards may be half changed: repair it in recover(), or make the lock with OwnerDeath::heal",
                   pid);

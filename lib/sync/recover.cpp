@@ -12,8 +12,8 @@ bool is_orphaned(const LockBody& lock) noexcept {
 }
 
 /// Puts the mark of the dead owner back: the repair did not happen.
-void mark_again(LockBody& lock, std::uint64_t before) noexcept {
-  lock.word.store(static_cast<std::uint64_t>(kDamaged) | owner_of(before));
+void mark_again(LockBody& lock, std::uint64_t mark) noexcept {
+  lock.word.store(mark);
   os::futex_wake_all(low_half(lock.word));
 }
 
@@ -24,13 +24,14 @@ bool recover(LockBody& lock, const LockContext& context, const std::function<voi
   const std::uint64_t before = lock.word.load();
   // A holder that lives may be the one who repairs: wait for it, then see.
   if (!is_orphaned(lock) && (owner_of(before) == registry::kNobody || owner_of(before) == me)) return false;
-  if (acquire_slow(lock, context, Deadline::never(), true) != Acquired::healed) {
+  std::uint64_t mark = 0;
+  if (acquire_slow(lock, context, Deadline::never(), &mark) != Acquired::healed) {
     release(lock);
     return false;
   }
   lock.depth.store(1, std::memory_order_relaxed);
   // If we die in here, the lock is owned by a dead process, which is the same mark.
-  absl::Cleanup not_repaired = [&] { mark_again(lock, before); };
+  absl::Cleanup not_repaired = [&] { mark_again(lock, mark); };
   repair();
   std::move(not_repaired).Cancel();
   lock.depth.store(0, std::memory_order_relaxed);

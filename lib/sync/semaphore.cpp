@@ -9,6 +9,9 @@
 namespace brood::inline v1 {
 namespace {
 
+static_assert(sizeof(sync::SemaphoreBody) == shm::smallest_body(Kind::semaphore) &&
+              sizeof(sync::SemaphoreBody) == shm::smallest_body(Kind::bounded_semaphore));
+
 sync::SemaphoreCore core_of(const detail::Object& object, Kind kind) {
   return {*static_cast<sync::SemaphoreBody*>(object.body()), kind, object.id()};
 }

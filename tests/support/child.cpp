@@ -1,5 +1,6 @@
 #include "support/child.hpp"
 
+#include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,6 +78,8 @@ Child::Child(const std::function<void(Line&)>& body, Ending ending) {
     std::cerr << "child: " << error.what() << std::endl;
     code = 1;
   }
+  // The assertions of a child are heard through its exit code.
+  if (::testing::Test::HasFailure()) code = 1;
   if (ending == Ending::quick) ::_exit(code);
   std::exit(code);
 }

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include <cstdio>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -27,8 +27,15 @@ std::optional<Number> to_number(std::string_view text) {
 }
 
 std::string contents(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  // Not an ifstream: reading a file of /proc fails when the process ends between open and read, and then that throws.
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(path.c_str(), "rbe"), &std::fclose);
+  std::string out;
+  char buffer[4096];
+  for (std::size_t got = 1; in && got > 0;) {
+    got = std::fread(buffer, 1, sizeof buffer, in.get());
+    out.append(buffer, got);
+  }
+  return out;
 }
 
 /// Nothing when the process ended while we looked.

@@ -1,0 +1,85 @@
+#include "os/reap.hpp"
+
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+
+#include "os/capabilities.hpp"
+
+namespace brood::inline v1::os {
+namespace {
+
+/// linux/pidfd.h of 6.15; older headers lack it. The kernel fills in as much as it knows, up to the size in the request.
+struct PidfdInfo {
+  std::uint64_t mask;
+  std::uint64_t cgroup_id;
+  std::uint32_t pid, tgid, ppid;
+  std::uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+  std::int32_t exit_code;
+};
+constexpr std::uint64_t kInfoExit = 1U << 3;
+constexpr unsigned long kGetInfo = _IOWR(0xFF, 11, PidfdInfo);
+
+Ending from_wait_status(int status) noexcept {
+  return {Fate::known, WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status)};
+}
+
+Ending reap_with(int pidfd, int options) noexcept {
+  siginfo_t info{};
+  for (;;) {
+    if (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | __WALL | options) == 0) break;
+    if (errno == EINTR) continue;
+    return {Fate::unknown, 0};
+  }
+  if (info.si_pid == 0) return {Fate::running, 0};
+  return {Fate::known, info.si_code == CLD_EXITED ? info.si_status : -info.si_status};
+}
+
+}  // namespace
+
+Ready wait_ready(int fd, short events, int pidfd, Deadline deadline) noexcept {
+  for (;;) {
+    pollfd entries[] = {{fd, events, 0}, {pidfd, POLLIN, 0}};
+    timespec left{};
+    if (!deadline.is_never() && !deadline.is_poll()) {
+      const std::int64_t ns = std::max<std::int64_t>(deadline.at_ns() - Deadline::clock_ns(), 0);
+      left = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+    }
+    const int ready = ::ppoll(entries, 2, deadline.is_never() ? nullptr : &left, nullptr);
+    // Out of kernel memory is as transient as a signal: look again.
+    if (ready < 0 && (errno == EINTR || errno == ENOMEM || errno == EAGAIN)) {
+      if (!deadline.passed()) continue;
+      return {};
+    }
+    return {entries[0].revents != 0, entries[1].revents != 0};
+  }
+}
+
+bool wait_ended(int pidfd, Deadline deadline) noexcept { return wait_ready(-1, 0, pidfd, deadline).ended; }
+
+Ending reap(int pidfd) noexcept { return reap_with(pidfd, WNOHANG); }
+
+Ending reap_blocking(int pidfd) noexcept { return reap_with(pidfd, 0); }
+
+void reap_pid(pid_t pid) noexcept {
+  siginfo_t info{};
+  while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | __WALL) != 0 && errno == EINTR) {
+  }
+}
+
+Ending ask_ending(int pidfd) noexcept {
+  if (!capabilities().pidfd_info) return {Fate::unknown, 0};
+  PidfdInfo info{};
+  info.mask = kInfoExit;
+  if (::ioctl(pidfd, kGetInfo, &info) != 0) return {Fate::unknown, 0};
+  if ((info.mask & kInfoExit) == 0) return {Fate::running, 0};
+  return from_wait_status(info.exit_code);
+}
+
+}  // namespace brood::inline v1::os

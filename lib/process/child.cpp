@@ -1,0 +1,58 @@
+#include "process/child.hpp"
+
+#include <signal.h>
+
+#include <utility>
+
+#include "brood/error.hpp"
+#include "os/process_identity.hpp"
+#include "os/reap.hpp"
+
+namespace brood::inline v1::process {
+std::string Child::name() const {
+  const std::lock_guard guard(mutex_);
+  return name_;
+}
+
+void Child::set_name(std::string name) {
+  const std::lock_guard guard(mutex_);
+  name_ = std::move(name);
+}
+
+bool Child::ended() const noexcept { return os::pidfd_ended(pidfd()); }
+
+bool Child::wait(Deadline deadline) const noexcept { return os::wait_ended(pidfd(), deadline); }
+
+void Child::send_signal(int number) {
+  const int error = os::pidfd_send_signal(pidfd(), number);
+  if (error == 0 || error == -ESRCH) return;
+  throw OsError(-error, "cannot send signal " + std::to_string(number) + " to process '" + name() + "' (pid " + std::to_string(pid()) +
+                            "; did it change its user?)");
+}
+
+void Child::ask_to_end() noexcept { (void)os::pidfd_send_signal(pidfd(), SIGTERM); }
+
+void Child::end_after(Deadline grace) noexcept {
+  if (wait(grace)) return;
+  // Refused only if it changed its user; then there is nothing left but to wait.
+  (void)os::pidfd_send_signal(pidfd(), SIGKILL);
+  (void)wait(Deadline::never());
+}
+
+std::optional<int> Child::exit_code() {
+  const std::lock_guard guard(mutex_);
+  if (exit_code_) return exit_code_;
+  if (!launched_.pidfd || !ended()) return std::nullopt;
+  exit_code_ = find_exit_code(launched_);
+  launched_.socket.reset();
+  launched_.server.reset();
+  return exit_code_;
+}
+
+void Child::forget() noexcept {
+  launched_.pidfd.reset();
+  launched_.socket.reset();
+  if (launched_.server) launched_.server->forget();
+}
+
+}  // namespace brood::inline v1::process

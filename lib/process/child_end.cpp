@@ -1,0 +1,150 @@
+// How a child ends.
+#include <cxxabi.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <string>
+#include <typeinfo>
+#include <utility>
+
+#include "brood/error.hpp"
+#include "os/program.hpp"
+#include "os/reap.hpp"
+#include "process/bootstrap.hpp"
+#include "process/child.hpp"
+#include "process/conversation.hpp"
+#include "process/current.hpp"
+#include "registry/registry.hpp"
+#include "shm/attachments.hpp"
+
+namespace brood::inline v1::process {
+namespace {
+
+constexpr std::size_t kWatcherStack = 64 * 1024;
+
+int g_socket = -1;
+Origin g_origin = Origin::exec;
+
+void on_exit_of_child(int status) {
+  say(g_socket, Said::exiting, status & 0xff);
+  // exec: this handler was registered after static initialisation, so exit() now goes on to destroy the static objects.
+  if (g_origin == Origin::fork) end_of_clone(status);
+}
+
+std::string type_of_current_exception() {
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  if (type == nullptr) return "unknown";
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), std::free);
+  return status == 0 ? readable.get() : type->name();
+}
+
+/// "type: what", and the same for what is nested in it.
+std::string describe(const std::exception_ptr& error, const char* between) {
+  std::string out;
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& known) {
+    out = type_of_current_exception() + ": " + known.what();
+    try {
+      std::rethrow_if_nested(known);
+    } catch (...) {
+      out += between + describe(std::current_exception(), between);
+    }
+  } catch (const std::string& text) {
+    out = "std::string: " + text;
+  } catch (const char* text) {
+    out = std::string("const char*: ") + (text != nullptr ? text : "(null)");
+  } catch (...) {
+    out = type_of_current_exception();
+  }
+  return out;
+}
+
+struct ParentWatch {
+  base::UniqueFd parent;
+};
+
+void* watch_parent(void* argument) {
+  const std::unique_ptr<ParentWatch> watch(static_cast<ParentWatch*>(argument));
+  ::prctl(PR_SET_NAME, "brood-parent");
+  (void)os::wait_ended(watch->parent.get(), Deadline::never());
+  ::kill(::getpid(), SIGTERM);
+  // A handler may tidy up and end; if it does not, this does.
+  (void)os::wait_ready(-1, 0, -1, Deadline::never().capped(kGraceNs));
+  ::kill(::getpid(), SIGKILL);
+  return nullptr;
+}
+
+}  // namespace
+
+void flush_standard_streams() noexcept {
+  // A stream whose buffer throws is the application's; what cannot be written is not worth more than what it would do itself.
+  for (std::ostream* out : {&std::cout, &std::cerr, &std::clog}) {
+    try {
+      out->flush();
+    } catch (const std::ios_base::failure&) {
+      continue;  // its badbit, with exceptions on: the stream itself keeps the state
+    }
+  }
+  std::fflush(stdout);
+  std::fflush(stderr);
+}
+
+void end_at_once(int code) noexcept {
+  flush_standard_streams();
+  ::_exit(code);
+}
+
+void end_of_clone(int code) noexcept {
+  flush_standard_streams();
+  registry::leave();
+  // A clone shares its parent's attachments and may be their last user.
+  shm::let_go_of_everything();
+  ::_exit(code & 0xff);
+}
+
+void arrange_exit(int socket, Origin origin) {
+  g_socket = socket;
+  g_origin = origin;
+  if (os::at_exit_with_status(on_exit_of_child) != 0) throw std::bad_alloc();
+}
+
+std::string describe_current_exception() { return describe(std::current_exception(), " <- "); }
+
+void report_uncaught_exception() noexcept {
+  const std::string text = "Process " + current().name + " (pid " + std::to_string(::getpid()) +
+                           "): uncaught exception: " + describe(std::current_exception(), "\n  nested: ") + "\n";
+  // In one piece, so that children that fail at the same time can be read.
+  flush_standard_streams();
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+void end_with_parent(base::UniqueFd parent_pidfd) {
+  if (!parent_pidfd) throw OsError(EMFILE, "a daemon has no descriptor of its parent to watch it by (ulimit -n)");
+  auto watch = std::make_unique<ParentWatch>(ParentWatch{std::move(parent_pidfd)});
+  // Born with all signals blocked: the application's handlers run on the application's threads.
+  const os::AllSignalsBlocked blocked;
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  ::pthread_attr_setstacksize(&attributes, kWatcherStack);
+  pthread_t thread;
+  const int error = ::pthread_create(&thread, &attributes, watch_parent, watch.get());
+  ::pthread_attr_destroy(&attributes);
+  if (error != 0) throw OsError(error, "cannot start the thread by which a daemon watches its parent");
+  (void)watch.release();  // the thread's now
+}
+
+}  // namespace brood::inline v1::process

@@ -1,0 +1,134 @@
+// All children of this process: their registration, their starting, and what becomes of them when it exits.
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <set>
+
+#include "brood/error.hpp"
+#include "process/bootstrap.hpp"
+#include "process/child.hpp"
+
+namespace brood::inline v1 {
+namespace process {
+namespace {
+
+/// A forkserver that dies over each request is not worth another try.
+constexpr int kAttempts = 3;
+
+struct Family {
+  std::mutex mutex;
+  std::set<Child*> children;
+  std::atomic<pid_t> exit_watched_for = 0;
+};
+thread_local bool t_forking = false;
+
+Family& family() {
+  // Never destroyed: exit handlers use it. Its mutex is taken across fork, also across the application's own.
+  static auto* const it = [] {
+    auto* made = new Family;
+    ::pthread_atfork([] { if (!t_forking) family().mutex.lock(); }, [] { if (!t_forking) family().mutex.unlock(); },
+                     [] { if (!t_forking) family().mutex.unlock(); });
+    return made;
+  }();
+  return *it;
+}
+
+void end_and_join_children() noexcept {
+  // A forked process inherits this handler, but not the children.
+  if (family().exit_watched_for != ::getpid()) return;
+  std::vector<std::shared_ptr<Child>> running;
+  for (auto& child : all_children()) {
+    if (child->is_running()) running.push_back(std::move(child));
+  }
+  // All are asked first, so that they share one grace.
+  for (const auto& child : running) {
+    if (child->is_daemon()) child->ask_to_end();
+  }
+  const Deadline grace = Deadline::never().capped(kGraceNs);
+  for (const auto& child : running) {
+    if (child->is_daemon()) child->end_after(grace);
+  }
+  for (const auto& child : running) {
+    (void)child->wait(Deadline::never());
+    (void)child->exit_code();  // reaps
+  }
+  dismiss_forkserver();
+}
+
+}  // namespace
+
+Child::Child(Launched launched, std::string name, bool daemon) : launched_(std::move(launched)), daemon_(daemon), name_(std::move(name)) {
+  family().children.insert(this);
+}
+
+Child::~Child() {
+  const std::lock_guard guard(family().mutex);
+  family().children.erase(this);
+}
+
+std::mutex& launch_mutex() { return family().mutex; }
+
+std::vector<std::shared_ptr<Child>> all_children() {
+  std::vector<std::shared_ptr<Child>> out;
+  const std::lock_guard guard(family().mutex);
+  for (Child* child : family().children) {
+    // One whose last owner is about to destroy it waits for the mutex; it has been joined already.
+    if (auto held = child->weak_from_this().lock()) out.push_back(std::move(held));
+  }
+  return out;
+}
+
+void watch_over_children_at_exit() {
+  const pid_t self = ::getpid();
+  if (family().exit_watched_for.exchange(self) == self) return;
+  if (std::atexit(end_and_join_children) != 0) throw OsError(ENOMEM, "cannot register an exit handler");
+}
+
+ForkInProgress::ForkInProgress() noexcept { t_forking = true; }
+ForkInProgress::~ForkInProgress() { t_forking = false; }
+
+void ForkInProgress::become_childless() noexcept {
+  t_forking = false;
+  for (Child* child : family().children) child->forget();
+  family().children.clear();
+  forget_forkserver();
+  // Locked by this very thread, in the parent.
+  family().mutex.unlock();
+}
+
+std::shared_ptr<Child> start_child(StartMethod method, const Order& order, bool daemon) {
+  // What is still in the buffers would be written by both parent and child of a fork, and out of order elsewhere.
+  flush_standard_streams();
+  if (method == StartMethod::fork) warn_of_threads_before_fork();
+  watch_over_children_at_exit();
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::shared_ptr<Child> child;
+    {
+      const std::lock_guard guard(family().mutex);
+      child = std::make_shared<Child>(launch(method), order.identity.name, daemon);
+    }
+    if (!child->await_birth()) continue;
+    child->bring_up(order);
+    return child;
+  }
+  throw StartError("cannot start process '" + order.identity.name + "': the forkserver was killed " + std::to_string(kAttempts) +
+                   " times while it made the process; use the start method spawn, or find out who kills it (out of memory?)");
+}
+
+}  // namespace process
+
+std::vector<ChildInfo> active_children() {
+  std::vector<ChildInfo> out;
+  for (const auto& child : process::all_children()) {
+    if (child->is_running()) {
+      out.push_back({child->pid(), child->name(), child->is_daemon()});
+    } else {
+      (void)child->exit_code();  // reaps
+    }
+  }
+  return out;
+}
+
+}  // namespace brood::inline v1

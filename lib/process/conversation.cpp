@@ -1,0 +1,157 @@
+#include "process/conversation.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "brood/error.hpp"
+#include "brood/serialize.hpp"
+#include "os/process_identity.hpp"
+#include "os/reap.hpp"
+#include "os/socket.hpp"
+
+namespace brood::inline v1::process {
+namespace {
+
+/// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
+constexpr std::uint32_t kProtocol = 1;
+constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
+constexpr std::size_t kPacketBytes = 64 * 1024;
+constexpr std::size_t kTextBytes = 8 * 1024;
+
+struct Wire {
+  Said said;
+  std::int32_t number;
+};
+
+/// In front of the packets of an order.
+struct Head {
+  std::uint32_t magic;
+  std::uint32_t protocol;
+  std::uint64_t size_bytes;
+};
+
+std::vector<std::byte> encode_order(const Order& order) {
+  Encoder out;
+  out.array_header(9);
+  out.uint(static_cast<std::uint64_t>(order.kind));
+  out.str(order.identity.name);
+  out.str(order.identity.path);
+  out.boolean(order.identity.daemon);
+  out.sint(order.identity.parent_pid);
+  out.str(order.identity.parent_name);
+  out.uint(static_cast<std::uint64_t>(order.start_method));
+  out.str(order.domain);
+  out.bin(order.call);
+  return out.take_bytes();
+}
+
+Order decode_order(std::span<const std::byte> bytes) {
+  Decoder in(bytes);
+  Order order;
+  in.expect_array(9, "an order of the process room");
+  order.kind = static_cast<Order::Kind>(in.integer<std::uint8_t>());
+  order.identity.name = in.str();
+  order.identity.path = in.str();
+  order.identity.daemon = in.boolean();
+  order.identity.parent_pid = in.sint();
+  order.identity.parent_name = in.str();
+  order.start_method = static_cast<StartMethod>(in.integer<std::uint8_t>());
+  order.domain = in.str();
+  const auto call = in.bin();
+  order.call.assign(call.begin(), call.end());
+  in.finish();
+  if (order.kind != Order::Kind::child && order.kind != Order::Kind::forkserver) in.fail("a kind of process", "another number");
+  if (order.start_method > StartMethod::forkserver) in.fail("a start method", "another number");
+  return order;
+}
+
+/// Sends one packet, sleeping while the socket is full and the process is there. False: it is gone.
+bool send_all(int socket, int pidfd, const void* data, std::size_t size_bytes, int passenger) {
+  for (;;) {
+    const int error = os::send_packet(socket, data, size_bytes, passenger, os::Wait::no);
+    if (error == 0) return true;
+    if (error == -EPIPE || error == -ECONNRESET) return false;
+    if (error != -EAGAIN && error != -ENOBUFS) throw OsError(-error, "cannot send a child its order");
+    if (os::wait_ready(socket, POLLOUT, pidfd, Deadline::never()).ended) return false;
+  }
+}
+
+}  // namespace
+
+void say(int socket, Said what, std::int32_t number, int passenger) noexcept {
+  const Wire wire{what, number};
+  (void)os::send_packet(socket, &wire, sizeof wire, passenger, os::Wait::no);
+}
+
+void say_failed(int socket, const std::string& why) noexcept {
+  std::array<char, sizeof(Wire) + kTextBytes> packet{};
+  const Wire wire{Said::failed, 0};
+  const std::size_t length = std::min(why.size(), kTextBytes);
+  std::memcpy(packet.data(), &wire, sizeof wire);
+  std::memcpy(packet.data() + sizeof wire, why.data(), length);
+  (void)os::send_packet(socket, packet.data(), sizeof wire + length, -1, os::Wait::no);
+}
+
+Message hear(int socket) noexcept {
+  std::array<char, sizeof(Wire) + kTextBytes> bytes;
+  os::Packet packet = os::receive_packet(socket, bytes.data(), bytes.size(), os::Wait::no);
+  Message out;
+  if (packet.size == -EAGAIN) return out;
+  if (packet.size < static_cast<ssize_t>(sizeof(Wire))) {
+    out.said = Said::end;
+    return out;
+  }
+  Wire wire{};
+  std::memcpy(&wire, bytes.data(), sizeof wire);
+  out.said = wire.said;
+  out.number = wire.number;
+  out.text.assign(bytes.data() + sizeof wire, static_cast<std::size_t>(packet.size) - sizeof wire);
+  out.passenger = std::move(packet.passenger);
+  return out;
+}
+
+bool send_order(int socket, int pidfd, const Order& order) {
+  const auto bytes = encode_order(order);
+  const Head head{kOrderMagic, kProtocol, bytes.size()};
+  // Our own pidfd: by it the child sees our end, whoever its parent is and however often pids are reused. A child without one
+  // (no descriptor was free) opens it itself.
+  const base::UniqueFd self(os::pidfd_open(::getpid()));
+  if (!send_all(socket, pidfd, &head, sizeof head, self.get())) return false;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t part = std::min(bytes.size() - at, kPacketBytes);
+    if (!send_all(socket, pidfd, bytes.data() + at, part, -1)) return false;
+    at += part;
+  }
+  return true;
+}
+
+std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
+  Head head{};
+  os::Packet first = os::receive_packet(socket, &head, sizeof head);
+  if (first.size == 0) return std::nullopt;
+  if (first.size < 0) throw OsError(static_cast<int>(-first.size), "cannot receive the order of the parent process");
+  if (first.size != sizeof head || head.magic != kOrderMagic) throw DecodeError("what came over the parent's socket is no order of brood");
+  if (head.protocol != kProtocol) {
+    throw DecodeError("the parent process speaks version " + std::to_string(head.protocol) + " of the protocol between processes, this one speaks " +
+                      std::to_string(kProtocol) + ": brood's library was replaced while the parent ran; restart the parent");
+  }
+  parent_pidfd = std::move(first.passenger);
+  // Grows with what arrives: a size alone allocates nothing.
+  std::vector<std::byte> bytes;
+  while (bytes.size() < head.size_bytes) {
+    const std::size_t have = bytes.size();
+    bytes.resize(have + std::min<std::uint64_t>(head.size_bytes - have, kPacketBytes));
+    const os::Packet part = os::receive_packet(socket, bytes.data() + have, bytes.size() - have);
+    if (part.size == 0) return std::nullopt;
+    if (part.size < 0) throw OsError(static_cast<int>(-part.size), "cannot receive the order of the parent process");
+    bytes.resize(have + static_cast<std::size_t>(part.size));
+  }
+  return decode_order(bytes);
+}
+
+}  // namespace brood::inline v1::process

@@ -1,0 +1,60 @@
+// What parent, child and forkserver say to each other over the child's socket. See README.md for who says what when.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "brood/deadline.hpp"
+#include "brood/process.hpp"
+#include "process/current.hpp"
+
+namespace brood::inline v1::process {
+
+/// Everything a new process is told.
+struct Order {
+  enum class Kind : std::uint8_t { child = 1, forkserver = 2 };
+  Kind kind = Kind::child;
+  Identity identity;
+  StartMethod start_method = StartMethod::forkserver;  ///< its default for children of its own
+  std::string domain;
+  std::vector<std::byte> call;  ///< empty: nothing to run
+};
+
+/// What a parent hears. Numbers are part of the protocol; both ends are always of one build.
+enum class Said : std::uint32_t {
+  nothing = 0,      ///< would have to wait
+  end = 1,          ///< the other end is closed
+  forked = 2,       ///< forkserver: number is the pid, the passenger its pidfd
+  cannot_fork = 3,  ///< forkserver: number is the errno
+  ready = 4,        ///< child: about to run the target
+  failed = 5,       ///< child: cannot run the target, the text says why; it ends now
+  exiting = 6,      ///< child: exit(number) was called; the last resort when nobody can tell its status
+  ended = 7,        ///< forkserver: number is the exit code, as in Process::exitcode
+};
+struct Message {
+  Said said = Said::nothing;
+  std::int32_t number = 0;
+  std::string text;
+  base::UniqueFd passenger;
+};
+
+/// Sends without sleeping (a full socket loses the message: nobody listens). Only system calls.
+void say(int socket, Said what, std::int32_t number = 0, int passenger = -1) noexcept;
+void say_failed(int socket, const std::string& why) noexcept;
+[[nodiscard]] Message hear(int socket) noexcept;
+
+/// The order goes out in packets. False if the process behind `pidfd` ended before it had taken all of it.
+/// Errors: OsError.
+[[nodiscard]] bool send_order(int socket, int pidfd, const Order& order);
+/// In the new process: nothing if the parent is gone. `parent_pidfd` is set if the parent could make one.
+/// Errors: DecodeError.
+[[nodiscard]] std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd);
+
+}  // namespace brood::inline v1::process

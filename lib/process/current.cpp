@@ -1,0 +1,143 @@
+#include "process/current.hpp"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <iostream>
+#include <mutex>
+
+#include "brood/error.hpp"
+#include "os/program.hpp"
+#include "registry/registry.hpp"
+
+namespace brood::inline v1 {
+namespace process {
+namespace {
+
+void print_fork_warning(const std::string& text) { std::cerr << text << std::endl; }
+
+struct State {
+  std::mutex mutex;
+  Identity identity;
+  std::uint64_t children = 0;  ///< constructed so far
+  std::optional<StartMethod> method;
+  std::atomic<bool> armed = false;
+  std::vector<std::string> arguments;
+  ForkWarning fork_warning = print_fork_warning;
+  bool fork_warning_given = false;
+};
+
+State& state() {
+  // Never destroyed: the exit handlers of others may start processes. Its mutex is taken across fork, so that no child
+  // inherits it locked by a thread that it does not have.
+  static auto* const it = [] {
+    auto* made = new State;
+    ::pthread_atfork([] { state().mutex.lock(); }, [] { state().mutex.unlock(); }, [] { state().mutex.unlock(); });
+    return made;
+  }();
+  return *it;
+}
+
+}  // namespace
+
+Identity current() {
+  const std::lock_guard guard(state().mutex);
+  return state().identity;
+}
+
+void become(Identity identity) {
+  registry::set_process_name(identity.name);
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  it.identity = std::move(identity);
+  it.children = 0;
+  it.fork_warning_given = false;
+}
+
+std::string next_child_path() {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  const std::string number = std::to_string(++it.children);
+  return it.identity.path.empty() ? number : it.identity.path + ":" + number;
+}
+
+StartMethod settled_start_method() {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  if (!it.method) it.method = StartMethod::forkserver;
+  return *it.method;
+}
+
+void inherit_start_method(StartMethod method) {
+  const std::lock_guard guard(state().mutex);
+  state().method = method;
+}
+
+void arm(std::vector<std::string> arguments) {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  it.arguments = std::move(arguments);
+  it.armed = true;
+}
+
+bool is_armed() noexcept { return state().armed; }
+
+std::vector<std::string> arguments() {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  if (it.arguments.empty()) it.arguments = os::own_arguments();
+  // exec with an empty argument list is refused, or patched up, by the kernel.
+  return it.arguments.empty() ? std::vector<std::string>{"brood-child"} : it.arguments;
+}
+
+void warn_of_threads_before_fork() {
+  auto& it = state();
+  const unsigned others = os::foreign_threads();
+  if (others == 0) return;
+  ForkWarning hook;
+  {
+    const std::lock_guard guard(it.mutex);
+    if (it.fork_warning_given) return;
+    it.fork_warning_given = true;
+    hook = it.fork_warning;
+  }
+  if (!hook) return;
+  hook("brood: process " + std::to_string(::getpid()) + " has " + std::to_string(others) + " other thread" + (others == 1 ? "" : "s") +
+       " and uses the start method fork; locks that they hold now stay locked for ever in the child. Prefer forkserver or spawn.");
+}
+
+}  // namespace process
+
+std::string_view to_string(StartMethod method) noexcept {
+  switch (method) {
+    case StartMethod::fork: return "fork";
+    case StartMethod::spawn: return "spawn";
+    case StartMethod::forkserver: return "forkserver";
+  }
+  return "unknown";
+}
+
+std::ostream& operator<<(std::ostream& out, StartMethod method) { return out << to_string(method); }
+
+StartMethod get_start_method() { return process::settled_start_method(); }
+
+void set_start_method(StartMethod method, bool force) {
+  auto& it = process::state();
+  const std::lock_guard guard(it.mutex);
+  if (it.method && !force) {
+    throw UsageError("set_start_method(" + std::string(to_string(method)) + "): the start method is settled already, as " +
+                     std::string(to_string(*it.method)) + "; choose once, before the first start(), or force it");
+  }
+  it.method = method;
+}
+
+std::string current_process_name() { return process::current().name; }
+
+void set_fork_warning(ForkWarning hook) {
+  auto& it = process::state();
+  const std::lock_guard guard(it.mutex);
+  it.fork_warning = std::move(hook);
+}
+
+}  // namespace brood::inline v1

@@ -1,0 +1,78 @@
+#include "process/entry.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "brood/init.hpp"
+#include "os/program.hpp"
+#include "os/socket.hpp"
+#include "process/bootstrap.hpp"
+#include "process/conversation.hpp"
+#include "process/current.hpp"
+#include "registry/registry.hpp"
+
+namespace brood::inline v1 {
+namespace process {
+namespace {
+
+constexpr int kRefused = 255;
+
+/// A process that was told to be a child and is not one of ours must not run the program's main: whoever started it does
+/// not expect that, and a child that starts children would breed.
+[[noreturn]] void refuse(const std::string& why) noexcept {
+  std::fprintf(stderr, "brood: process %d was started with %s in its environment, but %s. It ends here; main() was not run.\n", ::getpid(),
+               kEntryVariable, why.c_str());
+  std::fflush(stderr);
+  ::_exit(kRefused);
+}
+
+/// The socket, if the parent process is at its other end.
+base::UniqueFd verified_socket(const std::string& text) {
+  int fd = -1;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), fd);
+  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || fd < 0) refuse("its value is no descriptor's number");
+  const auto peer = os::peer_of(fd);
+  if (!peer) refuse("descriptor " + text + " is not a socket of brood");
+  base::UniqueFd socket(fd);
+  if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) refuse("descriptor " + text + " cannot be made close-on-exec");
+  if (peer->uid != ::geteuid()) refuse("the other end of its socket belongs to user " + std::to_string(peer->uid));
+  if (peer->pid != ::getppid()) {
+    // The parent was killed meanwhile: nobody expects anything of us.
+    if (hear(fd).said == Said::end) ::_exit(kRefused);
+    refuse("the other end of its socket belongs to process " + std::to_string(peer->pid) + ", not to its parent");
+  }
+  return socket;
+}
+
+void enter_if_child() {
+  const char* value = std::getenv(kEntryVariable);
+  if (value == nullptr) {
+    if (current().path.empty()) registry::set_process_name(current().name);
+    return;
+  }
+  const std::string text = value;
+  ::unsetenv(kEntryVariable);
+  if (os::runs_with_raised_rights()) refuse("it runs with raised rights (setuid, setgid or capabilities)");
+  run_child(verified_socket(text), Origin::exec);
+}
+
+}  // namespace
+}  // namespace process
+
+void init(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  for (int i = 0; argv != nullptr && i < argc && argv[i] != nullptr; ++i) arguments.emplace_back(argv[i]);
+  process::arm(std::move(arguments));
+  process::enter_if_child();
+}
+
+void init() { init(0, nullptr); }
+
+}  // namespace brood::inline v1

@@ -1,0 +1,140 @@
+// The forkserver's own side: a process that has run its static initialisation and nothing else, and forks on request.
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <unordered_map>
+#include <utility>
+
+#include "os/process_identity.hpp"
+#include "os/program.hpp"
+#include "os/reap.hpp"
+#include "os/socket.hpp"
+#include "process/bootstrap.hpp"
+#include "process/conversation.hpp"
+#include "process/launcher.hpp"
+
+namespace brood::inline v1::process {
+namespace {
+
+/// Between the requests everything lies in here; a forked child gives all of it up.
+class ForkServer {
+ public:
+  ForkServer(base::UniqueFd control, base::UniqueFd parent)
+      : control_(std::move(control)), parent_(std::move(parent)), epoll_(::epoll_create1(EPOLL_CLOEXEC)), descriptor_limit_(os::raise_descriptor_limit()) {
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    // Ctrl-C goes to the whole terminal group; the parent decides what it means.
+    ::sigaction(SIGINT, &ignore, &interrupt_before_);
+    if (!epoll_ || !watch(control_.get()) || (parent_ && !watch(parent_.get()))) end_of_clone(1);
+  }
+
+  base::UniqueFd run() {
+    for (;;) {
+      std::array<epoll_event, 64> events{};
+      const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+      if (count < 0 && errno != EINTR) end_of_clone(1);
+      for (int i = 0; i < count; ++i) {
+        const int fd = events[static_cast<std::size_t>(i)].data.fd;
+        if (fd == parent_.get()) end_of_clone(0);
+        if (fd != control_.get()) {
+          report(fd);
+        } else if (base::UniqueFd socket = serve()) {
+          return socket;
+        }
+      }
+    }
+  }
+
+ private:
+  struct Kid {
+    base::UniqueFd pidfd;
+    base::UniqueFd socket;  ///< the child's own end: what we say on it comes after everything that the child said
+  };
+
+  [[nodiscard]] bool watch(int fd) const noexcept {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+  }
+
+  /// A child has ended.
+  void report(int pidfd) {
+    const auto kid = kids_.find(pidfd);
+    if (kid == kids_.end()) return;
+    const os::Ending ending = os::reap(pidfd);
+    if (ending.fate == os::Fate::running) return;
+    // Closing does not take it out of the epoll set: the parent has a descriptor of the same open file, and would keep us
+    // awake with a pidfd that stays readable for ever.
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pidfd, nullptr);
+    if (ending.fate == os::Fate::known) say(kid->second.socket.get(), Said::ended, ending.exit_code);
+    kids_.erase(kid);
+  }
+
+  /// In the server: nothing. In a new child: its socket.
+  base::UniqueFd serve() {
+    char please = 0;
+    os::Packet packet = os::receive_packet(control_.get(), &please, sizeof please, os::Wait::no);
+    if (packet.size == -EAGAIN) return {};
+    if (packet.size <= 0) end_of_clone(0);
+    if (!packet.passenger) return {};  // no descriptor was free: the parent reads end-of-file
+    const pid_t pid = ::fork();
+    if (pid == 0) return become_child(std::move(packet.passenger));
+    if (pid < 0) {
+      say(packet.passenger.get(), Said::cannot_fork, errno);
+      return {};
+    }
+    adopt(pid, std::move(packet.passenger));
+    return {};
+  }
+
+  void adopt(pid_t pid, base::UniqueFd socket) {
+    base::UniqueFd pidfd(os::pidfd_open(pid));
+    if (!pidfd || !watch(pidfd.get())) {
+      const int error = errno;
+      // It waits for its order, which will never come.
+      ::kill(pid, SIGKILL);
+      os::reap_pid(pid);
+      say(socket.get(), Said::cannot_fork, error);
+      return;
+    }
+    say(socket.get(), Said::forked, pid, pidfd.get());
+    const int key = pidfd.get();
+    kids_.emplace(key, Kid{std::move(pidfd), std::move(socket)});
+  }
+
+  base::UniqueFd become_child(base::UniqueFd socket) {
+    kids_.clear();
+    control_.reset();
+    parent_.reset();
+    epoll_.reset();
+    ::sigaction(SIGINT, &interrupt_before_, nullptr);
+    os::restore_descriptor_limit(descriptor_limit_);
+    // The lowest number, whatever siblings there are.
+    if (const int lowest = ::fcntl(socket.get(), F_DUPFD_CLOEXEC, 3); lowest >= 0 && lowest < socket.get()) {
+      socket.reset(lowest);
+    } else if (lowest >= 0) {
+      ::close(lowest);
+    }
+    return socket;
+  }
+
+  base::UniqueFd control_;
+  base::UniqueFd parent_;
+  base::UniqueFd epoll_;
+  unsigned long descriptor_limit_;
+  struct sigaction interrupt_before_ {};
+  std::unordered_map<int, Kid> kids_;  ///< by pidfd
+};
+
+}  // namespace
+
+base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd) {
+  return ForkServer(std::move(control), std::move(parent_pidfd)).run();
+}
+
+}  // namespace brood::inline v1::process

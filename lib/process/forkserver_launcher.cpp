@@ -1,0 +1,105 @@
+// The parent's side of the forkserver.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "brood/domain.hpp"
+#include "brood/error.hpp"
+#include "os/process_identity.hpp"
+#include "os/reap.hpp"
+#include "os/socket.hpp"
+#include "process/child.hpp"
+#include "process/conversation.hpp"
+#include "process/launcher.hpp"
+
+namespace brood::inline v1::process {
+namespace {
+
+/// Guarded by the launch mutex. Never destroyed by itself: dismissed at exit.
+std::shared_ptr<Server>& the_server() {
+  static auto* const it = new std::shared_ptr<Server>;
+  return *it;
+}
+
+std::shared_ptr<Server> start_server() {
+  Launched launched = launch_by_spawn();
+  Order order;
+  order.kind = Order::Kind::forkserver;
+  order.identity.name = "forkserver of " + std::to_string(::getpid());
+  order.domain = domain_directory();
+  bring_up(launched, order);
+  return std::make_shared<Server>(std::move(launched));
+}
+
+}  // namespace
+
+Server::Server(Launched launched) noexcept : it_(std::move(launched)), owner_(::getpid()) {}
+Server::~Server() { dismiss(); }
+
+bool Server::request(int childs_end) {
+  const char please = 1;
+  const int error = os::send_packet(it_.socket.get(), &please, sizeof please, childs_end);
+  if (error == 0) return true;
+  if (error == -EPIPE || error == -ECONNRESET) return false;
+  throw_launch_error(-error, "ask the forkserver for");
+}
+
+void Server::dismiss() noexcept {
+  if (!it_.pidfd || owner_ != ::getpid()) return;
+  it_.socket.reset();
+  if (!os::wait_ended(it_.pidfd.get(), Deadline::never().capped(kGraceNs))) {
+    (void)os::pidfd_send_signal(it_.pidfd.get(), SIGKILL);
+    (void)os::wait_ended(it_.pidfd.get(), Deadline::never());
+  }
+  (void)os::reap(it_.pidfd.get());
+  it_.pidfd.reset();
+}
+
+void Server::forget() noexcept {
+  it_.socket.reset();
+  it_.pidfd.reset();
+}
+
+Launched launch_by_forkserver() {
+  Launched out;
+  os::SocketPair pair = os::packet_socket_pair();
+  if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
+  auto& server = the_server();
+  // One that was killed is found out by the request, and replaced.
+  if (server && !server->request(pair.theirs.get())) server.reset();
+  if (!server) {
+    server = start_server();
+    if (!server->request(pair.theirs.get())) {
+      server.reset();
+      throw StartError("the forkserver ends as soon as it is started (killed for lack of memory?)");
+    }
+  }
+  out.socket = std::move(pair.ours);
+  out.server = server;
+  return out;
+}
+
+pid_t forkserver_pid() {
+  const std::lock_guard guard(launch_mutex());
+  return the_server() ? the_server()->pid() : 0;
+}
+
+void dismiss_forkserver() noexcept {
+  std::shared_ptr<Server> server;
+  {
+    const std::lock_guard guard(launch_mutex());
+    server = std::move(the_server());
+  }
+  if (server) server->dismiss();
+}
+
+void forget_forkserver() noexcept {
+  if (the_server()) the_server()->forget();
+  the_server().reset();
+}
+
+}  // namespace brood::inline v1::process

@@ -1,0 +1,79 @@
+// Launchers: the three ways to make a process that waits for its order at the other end of a socket.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/unique_fd.hpp"
+#include "brood/process.hpp"
+
+namespace brood::inline v1::process {
+
+class Server;
+struct Order;
+
+/// How long a daemon has between SIGTERM and SIGKILL, and others that have been told to end.
+inline constexpr std::int64_t kGraceNs = 1'000'000'000;
+
+/// A new process, and our end of its socket. It runs nothing before it has its order, and ends quietly if that end is closed,
+/// so it can not be gone before we have its pidfd.
+struct Launched {
+  pid_t pid = 0;         ///< 0 as long as a forkserver has not told us
+  base::UniqueFd pidfd;
+  base::UniqueFd socket;
+  std::shared_ptr<Server> server;  ///< whose child it is; null: ours
+};
+
+/// Errors: OsError that says what is exhausted and the remedy, StartError. Called with the launch mutex held.
+[[nodiscard]] Launched launch_by_fork();
+[[nodiscard]] Launched launch_by_spawn();
+[[nodiscard]] Launched launch_by_forkserver();
+[[nodiscard]] Launched launch(StartMethod method);
+
+/// Learns pid and pidfd if a forkserver makes the process. False if that server died over it: nothing was started.
+/// Errors: OsError.
+[[nodiscard]] bool await_birth(Launched& it);
+/// Hands the order over and waits until the process is ready to run. Errors: StartError, OsError; it is gone then.
+void bring_up(Launched& it, const Order& order);
+/// Reaps a process that has ended; see Process::exitcode for the number.
+[[nodiscard]] int find_exit_code(Launched& it) noexcept;
+
+/// The forkserver of this process. Made at the first launch, made again when it was killed.
+class Server {
+ public:
+  explicit Server(Launched launched) noexcept;
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  [[nodiscard]] pid_t pid() const noexcept { return it_.pid; }
+  [[nodiscard]] int pidfd() const noexcept { return it_.pidfd.get(); }
+  /// Hands over the child's end of a socket. False if the server is gone.
+  [[nodiscard]] bool request(int childs_end);
+  /// Closes the control socket, whereupon the server ends, and reaps it.
+  void dismiss() noexcept;
+  /// In a forked child: gives up the descriptors; the server is the parent's.
+  void forget() noexcept;
+
+ private:
+  Launched it_;  ///< its socket is the control socket
+  const pid_t owner_;  ///< only this process ends it; one that the application forked has but a copy
+};
+/// pid of the forkserver if there is one, else 0. For tests.
+[[nodiscard]] pid_t forkserver_pid();
+/// Lets it end. At exit.
+void dismiss_forkserver() noexcept;
+/// In a forked child.
+void forget_forkserver() noexcept;
+
+/// Body of the forkserver: forks on request until the control socket or the parent ends. Returns in each child, with its
+/// socket; the server itself ends inside.
+[[nodiscard]] base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd);
+
+/// Throws OsError for a failed step of making a process, with the remedy for the limit that was met.
+[[noreturn]] void throw_launch_error(int error_number, const std::string& step);
+
+}  // namespace brood::inline v1::process

@@ -1,0 +1,148 @@
+// A new process until it is ready, and how one ended: what both children and forkservers go through.
+#include <poll.h>
+#include <signal.h>
+
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "brood/error.hpp"
+#include "os/process_identity.hpp"
+#include "os/reap.hpp"
+#include "process/conversation.hpp"
+#include "process/launcher.hpp"
+
+namespace brood::inline v1::process {
+namespace {
+
+/// Where a status that somebody else has to report (a forkserver, or init for an orphan) is not worth waiting for any longer.
+constexpr std::int64_t kReportPatienceNs = 10'000'000'000;
+constexpr std::int64_t kOrphanPatienceNs = 2'000'000'000;
+constexpr std::int64_t kOrphanStepNs = 5'000'000;
+constexpr int kNobodyKnows = 255;
+
+std::string ending_text(int code) {
+  if (code >= 0) return "it ended with code " + std::to_string(code);
+  return "it was killed by signal " + std::to_string(-code);
+}
+
+/// An orphan's status can be asked once its new parent has reaped it.
+std::optional<int> ask_until_reaped(int pidfd, std::int64_t patience_ns) noexcept {
+  const Deadline give_up = Deadline::never().capped(patience_ns);
+  for (;;) {
+    const os::Ending ending = os::ask_ending(pidfd);
+    if (ending.fate == os::Fate::known) return ending.exit_code;
+    if (ending.fate == os::Fate::unknown || give_up.passed()) return std::nullopt;
+    // Waits for POLLHUP: reaped. Kernels that do not wake us for it are asked again.
+    (void)os::wait_ready(pidfd, 0, -1, Deadline::never().capped(kOrphanStepNs));
+  }
+}
+
+void listen_to_the_end(Launched& it, std::optional<int>& reported, std::optional<int>& word) noexcept {
+  const Deadline give_up = Deadline::never().capped(kReportPatienceNs);
+  for (bool last_look = !it.server;;) {
+    const Message message = hear(it.socket.get());
+    if (message.said == Said::ended) reported = message.number;
+    if (message.said == Said::exiting) word = message.number;
+    if (message.said == Said::ended || message.said == Said::end) return;
+    if (message.said != Said::nothing) continue;
+    if (last_look) return;
+    const os::Ready ready = os::wait_ready(it.socket.get(), POLLIN, it.server->pidfd(), give_up);
+    last_look = ready.ended || !ready.fd;
+  }
+}
+
+void abandon(Launched& it) noexcept {
+  it.socket.reset();  // whereupon it ends by itself
+  if (!it.server) {
+    // Without a word from it a pidfd opened after fork() could be another process's by now (the application reaped our child,
+    // the pid was used again): what is not our child is not waited for and not killed.
+    const os::Ending ending = os::reap(it.pidfd.get());
+    if (ending.fate != os::Fate::running) return;
+  }
+  if (!os::wait_ended(it.pidfd.get(), Deadline::never().capped(kGraceNs))) {
+    (void)os::pidfd_send_signal(it.pidfd.get(), SIGKILL);
+    (void)os::wait_ended(it.pidfd.get(), Deadline::never());
+  }
+  if (!it.server) (void)os::reap(it.pidfd.get());
+}
+
+}  // namespace
+
+int find_exit_code(Launched& it) noexcept {
+  if (!it.server) {
+    const os::Ending ending = os::reap(it.pidfd.get());
+    if (ending.fate == os::Fate::known) return ending.exit_code;
+  }
+  // Somebody else has its status: the forkserver tells us; an application that reaps everybody, or ignores SIGCHLD, does not.
+  std::optional<int> reported;
+  std::optional<int> word;
+  listen_to_the_end(it, reported, word);
+  if (reported) return *reported;
+  // A word is good enough not to wait until an orphan has been reaped, but not as good as what the kernel says.
+  if (const auto known = ask_until_reaped(it.pidfd.get(), it.server && !word ? kOrphanPatienceNs : 0)) return *known;
+  return word.value_or(kNobodyKnows);
+}
+
+bool await_birth(Launched& it) {
+  if (!it.server) return true;
+  const int socket = it.socket.get();
+  for (bool server_ended = false;;) {
+    Message message = hear(socket);
+    switch (message.said) {
+      case Said::forked:
+        if (!message.passenger) {
+          it.socket.reset();  // the child reads end-of-file and ends
+          throw_launch_error(EMFILE, "receive the descriptor of a child from the forkserver");
+        }
+        it.pid = message.number;
+        it.pidfd = std::move(message.passenger);
+        return true;
+      case Said::cannot_fork: throw_launch_error(message.number, "fork in the forkserver");
+      case Said::end:
+        // A killed process closes its descriptors a moment before it has ended.
+        if (os::wait_ended(it.server->pidfd(), Deadline::never().capped(kGraceNs))) return false;
+        throw OsError(EMFILE, "the forkserver could not take the socket of a child (raise the limit of open files: ulimit -n)");
+      case Said::nothing: {
+        if (server_ended) return false;
+        const os::Ready ready = os::wait_ready(socket, POLLIN, it.server->pidfd(), Deadline::never());
+        // Hear its last words first.
+        server_ended = ready.ended;
+        break;
+      }
+      default: throw StartError("the forkserver said something else than the birth of a child");
+    }
+  }
+}
+
+void bring_up(Launched& it, const Order& order) {
+  const int socket = it.socket.get();
+  std::string why;
+  try {
+    bool gone = !send_order(socket, it.pidfd.get(), order);
+    std::optional<int> reported;
+    for (;;) {
+      const Message message = hear(socket);
+      if (message.said == Said::ready) return;
+      if (message.said == Said::failed) {
+        why = message.text;
+        break;
+      }
+      if (message.said == Said::ended) reported = message.number;
+      if (message.said == Said::end || message.said == Said::ended || (message.said == Said::nothing && gone)) {
+        if (!reported && gone) reported = find_exit_code(it);
+        why = "the new process did not get as far as running anything" + (reported ? ": " + ending_text(*reported) : std::string()) +
+              "; see its standard error. (Does something before brood::init() end the program or start a process, or is init() not reached?)";
+        break;
+      }
+      if (message.said == Said::nothing) gone = os::wait_ready(socket, POLLIN, it.pidfd.get(), Deadline::never()).ended;
+    }
+  } catch (...) {
+    abandon(it);
+    throw;
+  }
+  abandon(it);
+  throw StartError("cannot start process '" + order.identity.name + "': " + why);
+}
+
+}  // namespace brood::inline v1::process

@@ -1,0 +1,239 @@
+// The rules of Process: what may be called when, and by whom. The work is done by Child.
+#include "brood/process.hpp"
+
+#include <string.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <mutex>
+#include <ostream>
+#include <utility>
+
+#include "brood/domain.hpp"
+#include "brood/error.hpp"
+#include "process/child.hpp"
+#include "process/current.hpp"
+
+namespace brood::inline v1 {
+
+struct Process::Impl {
+  Impl(ProcessOptions options, detail::PackedCall packed)
+      : creator(::getpid()),
+        path(process::next_child_path()),
+        method(options.start_method),
+        call(std::move(packed)),
+        name(options.name.empty() ? "Process-" + path : std::move(options.name)),
+        daemon(options.daemon.value_or(process::current().daemon)) {}
+
+  const pid_t creator;
+  const std::string path;
+  const std::optional<StartMethod> method;
+  detail::PackedCall call;  ///< until it has been started
+
+  std::mutex mutex;  ///< guards what follows
+  std::string name;
+  bool daemon;
+  bool starting = false;
+  bool closed = false;
+  std::shared_ptr<process::Child> child;
+
+  [[noreturn]] void misuse(const char* operation, const std::string& why) const {
+    throw UsageError(std::string(operation) + ": process '" + name + "' " + why);
+  }
+  void require_usable(const char* operation) const {
+    if (closed) misuse(operation, "is closed; only name, daemon and the printed form can be used");
+    if (creator != ::getpid()) {
+      misuse(operation, "belongs to process " + std::to_string(creator) + ", which made it; this is process " + std::to_string(::getpid()) +
+                            ", which has only a copy");
+    }
+  }
+  /// Errors: as above; NotStarted.
+  std::shared_ptr<process::Child> started(const char* operation) {
+    const std::lock_guard guard(mutex);
+    require_usable(operation);
+    if (!child) throw NotStarted(std::string(operation) + ": process '" + name + "' has not been started");
+    return child;
+  }
+  /// Null before the start.
+  std::shared_ptr<process::Child> maybe_started(const char* operation) {
+    const std::lock_guard guard(mutex);
+    require_usable(operation);
+    return child;
+  }
+
+  /// Takes the turn to start. Errors: UsageError.
+  StartMethod begin_start();
+  void end_start(std::shared_ptr<process::Child> made) noexcept;
+};
+
+StartMethod Process::Impl::begin_start() {
+  const process::Identity self = process::current();
+  const std::lock_guard guard(mutex);
+  require_usable("Process::start");
+  if (child || starting) misuse("Process::start", "was started before; make a new Process for each run");
+  if (self.daemon) misuse("Process::start", "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
+  const StartMethod chosen = method.value_or(process::settled_start_method());
+  if (chosen != StartMethod::fork && !process::is_armed()) {
+    misuse("Process::start", "cannot be started by " + std::string(to_string(chosen)) +
+                                 ": the child executes this program again and would run main() instead of the target, since brood::init() was not "
+                                 "called. Cures: call brood::init(argc, argv) first in main(); or link with brood-main (-Wl,--wrap=main), which does "
+                                 "it; or use StartMethod::fork. No process was made.");
+  }
+  starting = true;
+  return chosen;
+}
+
+void Process::Impl::end_start(std::shared_ptr<process::Child> made) noexcept {
+  const std::lock_guard guard(mutex);
+  starting = false;
+  child = std::move(made);
+  if (child) call = {};
+}
+
+Process::Process(ProcessOptions options) : Process(std::move(options), detail::PackedCall{}) {}
+Process::Process(ProcessOptions options, detail::PackedCall call) : impl_(std::make_unique<Impl>(std::move(options), std::move(call))) {}
+Process::Process(Process&& other) noexcept = default;
+
+Process& Process::operator=(Process&& other) noexcept {
+  if (this != &other) {
+    finish();
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+
+Process::~Process() { finish(); }
+
+void Process::finish() noexcept {
+  if (!impl_ || !impl_->child || impl_->creator != ::getpid()) return;
+  process::Child& child = *impl_->child;
+  if (child.is_daemon() && !child.ended()) {
+    child.ask_to_end();
+    child.end_after(Deadline::never().capped(process::kGraceNs));
+  }
+  (void)child.wait(Deadline::never());
+  (void)child.exit_code();  // reaps
+}
+
+Process::Impl& Process::impl() const {
+  if (!impl_) throw UsageError("this Process was moved from; nothing can be asked of it");
+  return *impl_;
+}
+
+void Process::start() {
+  Impl& it = impl();
+  const StartMethod method = it.begin_start();
+  std::shared_ptr<process::Child> child;
+  try {
+    const process::Identity self = process::current();
+    process::Order order;
+    order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
+    order.start_method = process::settled_start_method();
+    order.domain = domain_directory();
+    order.call = it.call.bytes;
+    child = process::start_child(method, order, it.daemon);
+  } catch (...) {
+    it.end_start(nullptr);
+    throw;
+  }
+  it.end_start(std::move(child));
+}
+
+void Process::join() { (void)join_deadline(Deadline::never()); }
+
+bool Process::join_deadline(Deadline deadline) {
+  const auto child = impl().started("Process::join");
+  if (!child->wait(deadline)) return false;
+  (void)child->exit_code();  // reaps
+  return true;
+}
+
+bool Process::is_alive() const {
+  const auto child = impl().maybe_started("Process::is_alive");
+  return child && !child->ended();
+}
+
+std::optional<int> Process::exitcode() const {
+  const auto child = impl().maybe_started("Process::exitcode");
+  return child ? child->exit_code() : std::nullopt;
+}
+
+std::optional<std::int64_t> Process::pid() const {
+  const auto child = impl().maybe_started("Process::pid");
+  if (!child) return std::nullopt;
+  return child->pid();
+}
+
+std::string Process::name() const {
+  Impl& it = impl();
+  const std::lock_guard guard(it.mutex);
+  return it.name;
+}
+
+void Process::set_name(std::string_view name) {
+  Impl& it = impl();
+  const std::lock_guard guard(it.mutex);
+  it.name = name;
+  if (it.child) it.child->set_name(it.name);
+}
+
+bool Process::daemon() const {
+  Impl& it = impl();
+  const std::lock_guard guard(it.mutex);
+  return it.daemon;
+}
+
+void Process::set_daemon(bool daemon) {
+  Impl& it = impl();
+  const std::lock_guard guard(it.mutex);
+  it.require_usable("Process::set_daemon");
+  if (it.child || it.starting) it.misuse("Process::set_daemon", "has been started; whether it is a daemon is settled then");
+  it.daemon = daemon;
+}
+
+void Process::terminate() { impl().started("Process::terminate")->send_signal(SIGTERM); }
+void Process::kill() { impl().started("Process::kill")->send_signal(SIGKILL); }
+void Process::interrupt() { impl().started("Process::interrupt")->send_signal(SIGINT); }
+
+void Process::close() {
+  Impl& it = impl();
+  std::shared_ptr<process::Child> child;  // goes when the mutex has gone
+  const std::lock_guard guard(it.mutex);
+  if (it.closed) return;
+  it.require_usable("Process::close");
+  if (it.starting || (it.child && !it.child->ended())) it.misuse("Process::close", "is still running; join it first, or terminate and join it");
+  if (it.child) (void)it.child->exit_code();  // reaps
+  it.closed = true;
+  child = std::move(it.child);
+}
+
+int Process::sentinel() const { return impl().started("Process::sentinel")->pidfd(); }
+
+namespace {
+
+std::string exit_text(int code) {
+  if (code >= 0) return std::to_string(code);
+  const char* abbreviation = ::sigabbrev_np(-code);
+  return abbreviation != nullptr ? std::string("-SIG") + abbreviation : std::to_string(code);
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const Process& process) {
+  if (!process.impl_) return out << "<Process moved-from>";
+  Process::Impl& it = *process.impl_;
+  const std::lock_guard guard(it.mutex);
+  const bool ours = it.creator == ::getpid();
+  const auto code = it.child && ours ? it.child->exit_code() : std::nullopt;
+  out << "<Process name='" << it.name << "'";
+  if (it.child) out << " pid=" << it.child->pid();
+  out << " parent=" << it.creator;
+  if (it.closed) out << " closed";
+  else if (!ours) out << " unknown";
+  else if (!it.child) out << " initial";
+  else out << (code ? " stopped" : " started");
+  if (code) out << " exitcode=" << exit_text(*code);
+  return out << (it.daemon ? " daemon>" : ">");
+}
+
+}  // namespace brood::inline v1

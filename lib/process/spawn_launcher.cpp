@@ -1,0 +1,91 @@
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "brood/error.hpp"
+#include "os/program.hpp"
+#include "os/socket.hpp"
+#include "os/spawn.hpp"
+#include "process/current.hpp"
+#include "process/entry.hpp"
+#include "process/launcher.hpp"
+
+extern char** environ;
+
+namespace brood::inline v1::process {
+namespace {
+
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  out.reserve(texts.size() + 1);
+  for (auto& text : texts) out.push_back(text.data());
+  out.push_back(nullptr);
+  return out;
+}
+
+/// Our environment plus the one variable. Pointers into ours: it is only read until exec.
+std::vector<char*> environment_with(std::string& entry) {
+  const std::string_view name = std::string_view(entry).substr(0, entry.find('=') + 1);
+  std::vector<char*> out;
+  for (char** it = environ; it != nullptr && *it != nullptr; ++it) {
+    if (!std::string_view(*it).starts_with(name)) out.push_back(*it);
+  }
+  out.push_back(entry.data());
+  out.push_back(nullptr);
+  return out;
+}
+
+/// The main program's file does not change while it runs, so it is looked up once. Empty answers are asked again.
+const std::string& executable() {
+  static std::string found;  // guarded by the launch mutex
+  if (found.empty()) found = os::own_executable();
+  if (found.empty()) {
+    throw StartError(
+        "cannot find this program's file to execute it again: it was started through another program (ld.so, valgrind) and has been "
+        "deleted since, or /proc is not mounted; use the start method fork");
+  }
+  return found;
+}
+
+}  // namespace
+
+Launched launch_by_spawn() {
+  os::SocketPair pair = os::packet_socket_pair();
+  if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
+  auto texts = arguments();
+  const auto argv = pointers_to(texts);
+  std::string entry = std::string(kEntryVariable) + "=" + std::to_string(pair.theirs.get());
+  const auto envp = environment_with(entry);
+  os::Spawned spawned = os::spawn({executable().c_str(), argv.data(), envp.data(), pair.theirs.get()});
+  if (spawned.error != 0) throw_launch_error(-spawned.error, std::string(spawned.step) + " " + executable() + " for");
+  Launched out;
+  out.pid = spawned.pid;
+  out.pidfd = std::move(spawned.pidfd);
+  out.socket = std::move(pair.ours);
+  return out;
+}
+
+Launched launch(StartMethod method) {
+  switch (method) {
+    case StartMethod::fork: return launch_by_fork();
+    case StartMethod::spawn: return launch_by_spawn();
+    case StartMethod::forkserver: return launch_by_forkserver();
+  }
+  throw UsageError("no such start method: " + std::to_string(static_cast<int>(method)));
+}
+
+void throw_launch_error(int error_number, const std::string& step) {
+  const char* remedy = "";
+  switch (error_number) {
+    case EAGAIN: remedy = " (the limit of processes is reached: ulimit -u, or pids.max of the control group; join or end some)"; break;
+    case EMFILE: remedy = " (this process has no descriptor left: raise ulimit -n, or close some; a started process takes two)"; break;
+    case ENFILE: remedy = " (the machine has no descriptor left: fs.file-max)"; break;
+    case ENOMEM: remedy = " (out of memory; the start method forkserver needs least)"; break;
+    case E2BIG: remedy = " (command line and environment are too long)"; break;
+    default: break;
+  }
+  throw OsError(error_number, "cannot " + step + " a child process" + remedy);
+}
+
+}  // namespace brood::inline v1::process

@@ -1,0 +1,167 @@
+// Runs `brood_bench --quick` and checks that all rows are there and well formed, and that nothing is left: no process,
+// no file in /dev/shm. Says nothing about speed.
+//
+// usage: check_bench PATH_OF_BROOD_BENCH
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <tuple>
+
+#include "json.hpp"
+
+namespace {
+
+struct Wanted {
+  const char* topic;
+  const char* name;
+  std::vector<const char*> peers;
+  bool lower_is_better = true;
+};
+
+/// Python's rows are there only where python3 is, so they are not demanded.
+const Wanted kWanted[] = {
+    {"sync",
+     "lock.pair",
+     {"pthread-robust", "boost-interprocess_mutex", "pthread-pshared", "sem_t", "boost-named_mutex", "std-mutex"}},
+    {"sync",
+     "lock.handover",
+     {"pthread-pshared", "pthread-robust", "sem_t", "boost-interprocess_mutex", "boost-named_mutex", "std-mutex"}},
+    {"sync",
+     "lock.contended2",
+     {"pthread-robust", "pthread-pshared", "sem_t", "boost-interprocess_mutex", "boost-named_mutex", "std-mutex"},
+     false},
+    {"sync",
+     "lock.contended2.body",
+     {"pthread-robust", "pthread-pshared", "sem_t", "boost-interprocess_mutex", "boost-named_mutex", "std-mutex"},
+     false},
+    {"sync", "lock.recovery", {"limit-5ms", "pthread-robust"}},
+    {"sync", "lock.recovery.p50", {"limit-5ms", "pthread-robust"}},
+    {"sync", "lock.recovery.waiters5", {"limit-5ms", "pthread-robust"}},
+    {"sync", "lock.recovery.waiters5.p50", {"limit-5ms", "pthread-robust"}},
+    {"sync", "lock.recovery.1g", {"limit-5ms", "pthread-robust"}},
+    {"sync", "lock.recovery.1g.p50", {"limit-5ms", "pthread-robust"}},
+    {"sync", "lock.recovery.heal", {"limit-5ms"}},
+    {"sync", "lock.recovery.heal.p50", {"limit-5ms"}},
+    {"sync", "semaphore.pair", {"sem_t"}},
+    {"sync", "bounded_semaphore.pair", {"sem_t"}},
+    {"sync", "event.broadcast1", {"pthread-cond", "boost-interprocess_condition"}},
+    {"sync", "event.broadcast8", {"pthread-cond", "boost-interprocess_condition"}},
+    {"sync", "event.broadcast64", {"pthread-cond", "boost-interprocess_condition"}},
+    {"sync", "condition.ping", {"pthread-cond", "boost-interprocess_condition"}},
+    {"sync", "barrier.cycle2", {"pthread-barrier"}},
+    {"sync", "barrier.cycle8", {"pthread-barrier"}},
+    {"process", "start.spawn.10m", {"boost-process", "boost-process-v2", "posix-spawn", "fork-waitpid"}},
+    {"process", "start.spawn.1g", {"boost-process", "boost-process-v2", "posix-spawn", "fork-waitpid"}},
+    {"process", "start.forkserver", {"fork-waitpid"}},
+    {"process", "start.forkserver.1g", {"fork-waitpid"}},
+    {"process", "start.fork", {"fork-waitpid"}},
+    {"process", "start.fork.1g", {"fork-waitpid"}},
+};
+
+int g_faults = 0;
+
+void fault(const std::string& text) {
+  std::fprintf(stderr, "check_bench: %s\n", text.c_str());
+  ++g_faults;
+}
+
+void check_rows(const std::vector<bench::JsonObject>& rows) {
+  const std::set<std::string> keys = {"topic", "case", "peer_name", "ours", "peer", "unit", "ratio", "better"};
+  std::set<std::tuple<std::string, std::string, std::string, std::string>> found;
+  for (const bench::JsonObject& row : rows) {
+    std::set<std::string> has;
+    for (const auto& [key, value] : row) has.insert(key);
+    if (has != keys) {
+      fault("a row has other keys than wanted");
+      continue;
+    }
+    const auto text = [&](const char* key) { return std::get<std::string>(row.at(key)); };
+    const auto value = [&](const char* key) { return std::get<double>(row.at(key)); };
+    const std::string what = text("case") + " against " + text("peer_name");
+    if (!(value("ours") > 0) || !(value("peer") > 0)) fault(what + ": a figure is not positive");
+    if (std::fabs(value("ratio") - value("ours") / value("peer")) > 1e-9 * value("ratio"))
+      fault(what + ": the ratio is not ours / peer");
+    if (text("unit").empty()) fault(what + ": no unit");
+    if (!found.emplace(text("topic"), text("case"), text("peer_name"), text("better")).second) fault(what + ": twice");
+  }
+  for (const Wanted& wanted : kWanted) {
+    for (const char* peer : wanted.peers) {
+      if (!found.contains({wanted.topic, wanted.name, peer, wanted.lower_is_better ? "lower" : "higher"})) {
+        fault(std::string("no row ") + wanted.topic + " " + wanted.name + " against " + peer);
+      }
+    }
+  }
+}
+
+/// Reaps the descendants that come to us as their subreaper. The forkserver of a cell may need a moment to see its
+/// parent's end.
+void check_nobody_left() {
+  for (int tenths = 0; tenths < 50; ++tenths) {
+    pid_t pid = 0;
+    while ((pid = ::waitpid(-1, nullptr, WNOHANG)) > 0) {}
+    if (pid < 0 && errno == ECHILD) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  fault("processes are left behind");
+}
+
+void check_no_file_left(pid_t pid) {
+  const std::string mine = "brood-bench-" + std::to_string(pid);
+  DIR* directory = ::opendir("/dev/shm");
+  if (directory == nullptr) throw std::runtime_error("cannot read /dev/shm");
+  while (const dirent* entry = ::readdir(directory)) {
+    if (mine == entry->d_name) fault(std::string("left behind: /dev/shm/") + entry->d_name);
+  }
+  ::closedir(directory);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: check_bench PATH_OF_BROOD_BENCH\n");
+    return 2;
+  }
+  char json[] = "/tmp/check_bench-XXXXXX";
+  const int fd = ::mkstemp(json);
+  if (fd < 0) {
+    std::perror("mkstemp");
+    return 1;
+  }
+  ::close(fd);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::execl(argv[1], argv[1], "--quick", "--json", json, static_cast<char*>(nullptr));
+    std::perror(argv[1]);
+    ::_exit(127);
+  }
+  int status = -1;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  if (status != 0) fault("brood_bench ended with status " + std::to_string(status));
+  check_nobody_left();
+  check_no_file_left(pid);
+  try {
+    std::ifstream file(json);
+    check_rows(bench::parse_rows({std::istreambuf_iterator<char>(file), {}}));
+  } catch (const std::exception& error) {
+    fault(error.what());
+  }
+  ::unlink(json);
+  std::printf("check_bench: %d faults\n", g_faults);
+  return g_faults == 0 ? 0 : 1;
+}

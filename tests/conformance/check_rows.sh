@@ -1,0 +1,76 @@
+#!/bin/sh
+# Checks that every row of rows.csv has its tests, and that they run and pass.
+#
+#   check_rows.sh PROGRAM rows.csv COUNT_OF_BODIES
+#
+# Runs the whole program; its result file, conformance.xml in the working directory, is the witness: a test that is missing,
+# that did not run, was skipped, or failed, fails its row. `/*` stands for every body (fork, spawn, forkserver, thread).
+set -eu
+program=$1
+rows=$2
+bodies=$3
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Rows that any copy of the list must have: the reference counts its own rows.
+for expected in LCK:7 SEM:5 CND:5 EVT:4 BAR:6 QUE:19 _TestLock:8 _TestSemaphore:3 _TestCondition:7 _TestEvent:2 _TestBarrier:11 _TestQueue:10; do
+  group=${expected%:*}
+  want=${expected#*:}
+  have=$(cut -d, -f1 "$rows" | grep -E "^$group[-.]" | sort -u | wc -l)
+  if [ "$have" -ne "$want" ]; then
+    echo "rows.csv: $group has $have rows, expected $want" >&2
+    exit 1
+  fi
+done
+
+status=0
+rm -f conformance.xml
+"$program" --gtest_output=xml:conformance.xml > "$work/log" 2>&1 || status=$?
+
+# One line a test case that ran to its end: SUITE.NAME verdict
+[ -f conformance.xml ] || { cat "$work/log" >&2; exit 1; }
+tr "\n" " " < conformance.xml | sed 's/<testcase /\n<testcase /g' | grep '^<testcase ' | while read -r line; do
+  name=$(printf '%s' "$line" | sed 's/^<testcase name="\([^"]*\)".*/\1/')
+  suite=$(printf '%s' "$line" | sed 's/.* classname="\([^"]*\)".*/\1/')
+  case $line in
+    *'<failure'*) verdict=failed ;;
+    *'status="run"'*'result="completed"'*) verdict=passed ;;
+    *) verdict=not-run ;;
+  esac
+  echo "$suite.$name $verdict"
+done > "$work/verdicts"
+
+bad=0
+tail -n +2 "$rows" | while IFS=, read -r row mark test; do
+  case $mark in P | A) ;; *)
+    echo "$row: the mark must be P or A, not '$mark'" >&2
+    echo bad >> "$work/bad"
+    ;;
+  esac
+  case $test in
+    'deferred: '?*) continue ;;
+    */\*)
+      prefix=${test%\*}
+      want=$bodies
+      have=$(awk -v p="$prefix" 'index($1, p) == 1 && $2 == "passed"' "$work/verdicts" | wc -l)
+      ;;
+    *)
+      want=1
+      have=$(awk -v p="$test" '$1 == p && $2 == "passed"' "$work/verdicts" | wc -l)
+      ;;
+  esac
+  if [ "$have" -ne "$want" ]; then
+    echo "$row: $test: $have of $want passed" >&2
+    echo bad >> "$work/bad"
+  fi
+done
+[ ! -f "$work/bad" ] || bad=$(wc -l < "$work/bad")
+
+total=$(cut -d, -f1 "$rows" | tail -n +2 | sort -u | wc -l)
+deferred=$(grep ',deferred: ' "$rows" | cut -d, -f1 | sort -u | wc -l)
+echo "conformance: $total rows, $deferred deferred, $bad entries of the others without a passing test"
+if [ "$bad" -ne 0 ] || [ "$status" -ne 0 ]; then
+  grep -vE '^\[ +(RUN|OK) ' "$work/log" >&2 || true
+  exit 1
+fi

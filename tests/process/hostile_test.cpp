@@ -1,0 +1,215 @@
+// Applications that take our children's statuses, kill the forkserver, or fork among threads.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "brood/error.hpp"
+#include "os/capabilities.hpp"
+#include "os/process_identity.hpp"
+#include "process/launcher.hpp"
+#include "process/process_support.hpp"
+
+namespace {
+
+using namespace process_test;
+
+constexpr StartMethod kMethods[] = {StartMethod::fork, StartMethod::spawn, StartMethod::forkserver};
+constexpr int kUnknown = 255;
+
+int code_after(StartMethod method, void (*target)(int), int argument) {
+  brood::Process p({.start_method = method}, target, argument);
+  p.start();
+  p.join();
+  return p.exitcode().value_or(-999);
+}
+void exit_with(int code) { std::exit(code); }
+void raise_signal(int number) { ::raise(number); }
+
+/// What can still be known of a killed process whose status somebody else took.
+int killed_code(StartMethod method) {
+  if (method == StartMethod::forkserver) return -SIGKILL;  // the forkserver is the parent, and no application is in it
+  return brood::os::capabilities().pidfd_info ? -SIGKILL : kUnknown;
+}
+
+TEST_F(Processes, TheApplicationIgnoresSigchld) {
+  expect_scenario(+[](const std::string&) {
+    ::signal(SIGCHLD, SIG_IGN);
+    for (const auto method : kMethods) {
+      SCENARIO_CHECK(code_after(method, exit_with, 0) == 0);
+      SCENARIO_CHECK(code_after(method, exit_with, 7) == 7);
+      SCENARIO_CHECK(code_after(method, raise_signal, SIGKILL) == killed_code(method));
+    }
+  });
+}
+
+TEST_F(Processes, TheApplicationReapsEverybody) {
+  brood::set_fork_warning(nullptr);
+  expect_scenario(+[](const std::string&) {
+    brood::set_fork_warning(nullptr);
+    std::atomic<bool> stop = false;
+    std::thread reaper([&stop] {
+      while (!stop) {
+        if (::waitpid(-1, nullptr, 0) < 0) std::this_thread::yield();
+      }
+    });
+    for (int round = 0; round < 20; ++round) {
+      for (const auto method : kMethods) {
+        SCENARIO_CHECK(code_after(method, exit_with, 7) == 7);
+        const int killed = code_after(method, raise_signal, SIGKILL);
+        SCENARIO_CHECK(killed == -SIGKILL || killed == killed_code(method));
+      }
+    }
+    stop = true;
+    // Wakes the reaper if it sleeps for a child that is still there (the forkserver).
+    (void)code_after(StartMethod::spawn, exit_with, 0);
+    ::kill(brood::process::forkserver_pid(), SIGKILL);
+    reaper.join();
+  });
+}
+
+TEST_F(Processes, TheApplicationsOwnChildrenStayItsOwn) {
+  std::vector<pid_t> own;
+  for (int i = 0; i < 5; ++i) {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(20 + i);
+    own.push_back(pid);
+  }
+  for (const auto method : kMethods) EXPECT_EQ(code_after(method, exit_with, 3), 3);
+  for (int i = 0; i < 5; ++i) {
+    int status = 0;
+    EXPECT_EQ(::waitpid(own[static_cast<std::size_t>(i)], &status, 0), own[static_cast<std::size_t>(i)]);
+    EXPECT_EQ(WEXITSTATUS(status), 20 + i);
+  }
+}
+
+TEST_F(Processes, AKilledForkserverIsReplaced) {
+  expect_scenario(+[](const std::string&) {
+    SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 1) == 1);
+    for (int round = 0; round < 5; ++round) {
+      const pid_t server = brood::process::forkserver_pid();
+      SCENARIO_CHECK(server > 0);
+      ::kill(server, SIGKILL);
+      SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 2) == 2);
+      SCENARIO_CHECK(brood::process::forkserver_pid() != server);
+    }
+  });
+}
+
+TEST_F(Processes, TheForkserverSleepsWhileEndedChildrenAreStillHeld) {
+  // The pidfd of an ended child stays readable, and we hold one that the server opened: it must not keep the server awake.
+  brood::Process p({.start_method = StartMethod::forkserver}, exit_with, 3);
+  p.start();
+  p.join();
+  EXPECT_EQ(p.exitcode(), 3);
+  const auto server = brood::process::forkserver_pid();
+  clockid_t clock{};
+  ASSERT_EQ(::clock_getcpuclockid(server, &clock), 0);
+  const auto used = [clock] {
+    timespec now{};
+    EXPECT_EQ(::clock_gettime(clock, &now), 0);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+  };
+  const auto before = used();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // not to wait for anything: to give it the time to burn
+  EXPECT_LT(used() - before, 25'000'000);
+}
+
+TEST_F(Processes, ExitCodesOutliveTheForkserver) {
+  expect_scenario(+[](const std::string&) {
+    Pipe gate;
+    brood::Process p({.start_method = StartMethod::forkserver},
+                     [](const std::string& when) {
+                       await(when);
+                       std::exit(9);
+                     },
+                     gate.reader());
+    p.start();
+    const brood::base::UniqueFd server(brood::os::pidfd_open(brood::process::forkserver_pid()));
+    ::kill(brood::process::forkserver_pid(), SIGKILL);
+    SCENARIO_CHECK(p.is_alive());
+    gate.let_go();
+    p.join();
+    SCENARIO_CHECK(p.exitcode() == 9);
+  });
+}
+
+TEST_F(Processes, AForkserverKilledAtAnyMomentLosesNoStart) {
+  brood::set_fork_warning(nullptr);
+  expect_scenario(+[](const std::string&) {
+    std::atomic<bool> stop = false;
+    std::thread killer([&stop] {
+      while (!stop) {
+        if (const pid_t server = brood::process::forkserver_pid(); server > 0) ::kill(server, SIGKILL);
+        for (int i = 0; i < 2000; ++i) std::this_thread::yield();
+      }
+    });
+    int good = 0;
+    int refused = 0;
+    Pipe ran;
+    for (int i = 0; i < 60; ++i) {
+      brood::Process p({.start_method = StartMethod::forkserver},
+                       [](const std::string& to) {
+                         tell(to, "x");
+                         std::exit(4);
+                       },
+                       ran.writer());
+      try {
+        p.start();
+        p.join();
+        const int code = p.exitcode().value_or(-1);
+        // 4 from the kernel or from its own last word.
+        SCENARIO_CHECK(code == 4);
+        ++good;
+      } catch (const brood::StartError&) {
+        ++refused;  // killed three times in a row: said so, and the target did not run
+      }
+    }
+    stop = true;
+    killer.join();
+    SCENARIO_CHECK(good > 0 && good + refused == 60);
+    for (int i = 0; i < good; ++i) SCENARIO_CHECK(ran.line() == "x");
+    ran.close_writer();
+    SCENARIO_CHECK(ran.line().empty());  // nothing ran twice, nothing ran that was refused
+  });
+}
+
+TEST_F(Processes, ForkAmongThreadsIsToldOnce) {
+  expect_scenario(+[](const std::string&) {
+    static std::atomic<int> told = 0;
+    static std::string text;
+    brood::set_fork_warning([](const std::string& said) {
+      ++told;
+      text = said;
+    });
+    SCENARIO_CHECK(code_after(StartMethod::fork, exit_with, 0) == 0);
+    SCENARIO_CHECK(told == 0);
+    Pipe gate;
+    std::thread other([path = gate.reader()] { await(path); });
+    SCENARIO_CHECK(code_after(StartMethod::spawn, exit_with, 0) == 0);
+    SCENARIO_CHECK(told == 0);
+    for (int i = 0; i < 3; ++i) SCENARIO_CHECK(code_after(StartMethod::fork, exit_with, 0) == 0);
+    SCENARIO_CHECK(told == 1);
+    SCENARIO_CHECK(text.find("1 other thread ") != std::string::npos);
+    gate.let_go();
+    other.join();
+  });
+}
+
+TEST_F(Processes, ClosedStandardStreamsDoNotConfuseTheChild) {
+  expect_scenario(+[](const std::string&) {
+    ::close(0);
+    ::close(1);
+    for (const auto method : kMethods) SCENARIO_CHECK(code_after(method, exit_with, 8) == 8);
+  });
+}
+
+}  // namespace

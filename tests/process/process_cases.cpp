@@ -1,0 +1,201 @@
+// A program with a main, static objects and exit handlers of its own, told by its arguments what to do.
+//   process_cases METHOD CASE [ARGUMENTS]
+#include <dirent.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "brood/init.hpp"
+#include "brood/process.hpp"
+
+namespace {
+
+/// Writes past all buffers, so that the order of lines is the order of events.
+void line(const std::string& text) {
+  const std::string whole = text + "\n";
+  if (::write(STDOUT_FILENO, whole.data(), whole.size()) < 0) std::_Exit(99);
+}
+
+struct Static {
+  std::string text = "made before main";
+  ~Static() { line("static destroyed in " + brood::current_process_name()); }
+} g_static;
+
+std::vector<std::string> g_arguments;
+brood::StartMethod g_method = brood::StartMethod::fork;
+
+template <class F, class... Args>
+int run(F f, Args&&... args) {
+  brood::Process p({.name = "child", .start_method = g_method}, f, std::forward<Args>(args)...);
+  p.start();
+  p.join();
+  line("exitcode " + std::to_string(p.exitcode().value_or(-999)));
+  return 0;
+}
+
+void fail_nested() {
+  try {
+    try {
+      throw std::out_of_range("innermost");
+    } catch (...) {
+      std::throw_with_nested(std::logic_error("middle"));
+    }
+  } catch (...) {
+    std::throw_with_nested(std::runtime_error("outermost"));
+  }
+}
+
+int descriptors() {
+  int count = 0;
+  DIR* dir = ::opendir("/proc/self/fd");
+  while (const dirent* entry = ::readdir(dir)) count += entry->d_name[0] != '.';
+  ::closedir(dir);
+  return count - 1;  // without the listing's own
+}
+
+int siblings() {
+  // A program may have been given descriptors; a child has those, and its parent's socket.
+  line("inherited " + std::to_string(descriptors()));
+  std::vector<brood::Process> sleepers;
+  for (int i = 0; i < 5; ++i) {
+    run([] { line("descriptors " + std::to_string(descriptors())); });
+    sleepers.emplace_back(brood::ProcessOptions{.daemon = true, .start_method = g_method}, [] {
+      for (;;) ::pause();
+    });
+    sleepers.back().start();
+  }
+  return 0;
+}
+
+/// Ends while children run; the objects are never destroyed.
+int leave_children() {
+  std::atexit([] { line("handler registered before the first start"); });
+  static brood::Process* const worker = new brood::Process({.start_method = g_method}, [] {
+    // The parent is on its way out as soon as it has said so, on the pipe that standard output is.
+    line("worker done");
+  });
+  static brood::Process* const daemon = new brood::Process({.daemon = true, .start_method = g_method}, [] {
+    ::signal(SIGTERM, SIG_IGN);
+    line("daemon " + std::to_string(::getpid()));
+    for (;;) ::pause();
+  });
+  daemon->start();
+  worker->start();
+  return 0;
+}
+
+int daemon_of_killed_parent() {
+  static auto* const daemon = new brood::Process({.daemon = true, .start_method = g_method}, [] {
+    for (;;) ::pause();
+  });
+  daemon->start();
+  line("daemon " + std::to_string(daemon->pid().value()));
+  for (;;) ::pause();
+}
+
+int stdio_of_children() {
+  std::printf("parent's unflushed text;");
+  std::cout << "and on cout;";
+  return run([] {
+    std::printf("child's text;");
+    std::cout << "and cout of the child;";
+    const int c = std::getchar();
+    std::printf("stdin %s\n", c == EOF ? "empty" : "has bytes");
+  });
+}
+
+int exit_handlers() {
+  std::atexit([] { line("parent's handler in " + brood::current_process_name()); });
+  return run([] {
+    std::atexit([] { line("child's handler in " + brood::current_process_name()); });
+    line("target sees a static " + g_static.text);
+  });
+}
+
+int signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { line("handler of the parent in " + brood::current_process_name()); };
+  ::sigaction(SIGUSR1, &action, nullptr);
+  ::signal(SIGHUP, SIG_IGN);
+  ::signal(SIGCHLD, SIG_IGN);
+  sigset_t block;
+  sigemptyset(&block);
+  sigaddset(&block, SIGUSR2);
+  sigaddset(&block, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &block, nullptr);
+  return run([] {
+    sigset_t mask;
+    ::sigprocmask(SIG_SETMASK, nullptr, &mask);
+    int blocked = 0;
+    for (int number = 1; number < 32; ++number) blocked += sigismember(&mask, number);
+    const auto disposition = [](int number) {
+      struct sigaction now {};
+      ::sigaction(number, nullptr, &now);
+      return std::string(now.sa_handler == SIG_DFL ? "default" : now.sa_handler == SIG_IGN ? "ignored" : "handled");
+    };
+    line("blocked " + std::to_string(blocked) + " usr1 " + disposition(SIGUSR1) + " hup " + disposition(SIGHUP) + " chld " + disposition(SIGCHLD));
+  });
+}
+
+int without_file() {
+  char path[4096] = {};
+  if (::readlink("/proc/self/exe", path, sizeof path - 1) < 0 || ::unlink(path) != 0) return 65;
+  line("deleted");
+  return run([] { std::exit(6); });
+}
+
+int command_line() {
+  return run([] {
+    std::FILE* file = std::fopen("/proc/self/cmdline", "r");
+    char text[4096] = {};
+    const std::size_t size = std::fread(text, 1, sizeof text - 1, file);
+    std::fclose(file);
+    for (std::size_t i = 0; i + 1 < size; ++i) text[i] = text[i] == '\0' ? ' ' : text[i];
+    line(std::string("cmdline ") + (std::strrchr(text, '/') + 1));
+    line(std::string("variable ") + (std::getenv("BROOD_ENTER") != nullptr ? "there" : "gone"));
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  brood::init(argc, argv);
+  line("main runs");
+  if (argc < 3) return 64;
+  for (const auto method : {brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver}) {
+    if (to_string(method) == std::string_view(argv[1])) g_method = method;
+  }
+  g_arguments.assign(argv + 3, argv + argc);
+  const std::map<std::string, std::function<int()>> cases = {
+      {"return", [] { return run([] {}); }},
+      {"exit", [] { return run([](int code) { std::exit(code); }, std::stoi(g_arguments.at(0))); }},
+      {"_exit", [] { return run([](int code) { ::_exit(code); }, std::stoi(g_arguments.at(0))); }},
+      {"quick_exit", [] { return run([](int code) { std::quick_exit(code); }, std::stoi(g_arguments.at(0))); }},
+      {"abort", [] { return run([] { std::abort(); }); }},
+      {"raise", [] { return run([](int number) { ::raise(number); }, std::stoi(g_arguments.at(0))); }},
+      {"throw", [] { return run([] { throw std::runtime_error("it went wrong"); }); }},
+      {"throw-nested", [] { return run(fail_nested); }},
+      {"throw-int", [] { return run([] { throw 7; }); }},
+      {"siblings", siblings},
+      {"leave", leave_children},
+      {"daemon-of-killed", daemon_of_killed_parent},
+      {"stdio", stdio_of_children},
+      {"exit-handlers", exit_handlers},
+      {"signals", signals},
+      {"cmdline", command_line},
+      {"without-file", without_file},
+  };
+  const auto found = cases.find(argv[2]);
+  return found == cases.end() ? 64 : found->second();
+}

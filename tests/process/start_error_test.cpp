@@ -1,0 +1,98 @@
+// When start() cannot: what it says, and that nothing is left.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "brood/error.hpp"
+#include "process/process_support.hpp"
+
+namespace {
+
+using namespace process_test;
+
+class StartFailure : public EveryMethod {};
+INSTANTIATE_FOR_EVERY_METHOD(StartFailure);
+
+/// The errno that start() reports, 0 if it starts, -1 for another error.
+int error_of_start(StartMethod method) {
+  brood::Process p({.start_method = method}, [] {});
+  int found = 0;
+  try {
+    p.start();
+  } catch (const brood::OsError& error) {
+    found = error.code().value();
+  } catch (const brood::StartError&) {
+    found = -1;
+  }
+  if (found != 0 && (p.pid() || p.is_alive())) std::_Exit(78);
+  return found;
+}
+
+std::vector<int> take_all_descriptors() {
+  std::vector<int> taken;
+  for (int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0; fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) taken.push_back(fd);
+  return taken;
+}
+
+TEST_P(StartFailure, RunningOutOfDescriptorsIsTold) {
+  expect_scenario(
+      +[](const std::string& name) {
+        StartMethod method = StartMethod::fork;
+        for (const auto it : {StartMethod::spawn, StartMethod::forkserver}) method = to_string(it) == name ? it : method;
+        SCENARIO_CHECK(error_of_start(method) == 0);
+        rlimit limit{};
+        ::getrlimit(RLIMIT_NOFILE, &limit);
+        limit.rlim_cur = 64;
+        SCENARIO_CHECK(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        auto taken = take_all_descriptors();
+        // From none free to as many as are needed: each number of free descriptors fails cleanly or works.
+        for (int free = 0; free < 12; ++free) {
+          const int error = error_of_start(method);
+          SCENARIO_CHECK(error == 0 || error == EMFILE);
+          SCENARIO_CHECK(free > 0 || error == EMFILE);
+          SCENARIO_CHECK(brood::active_children().empty());
+          const auto left = take_all_descriptors();
+          SCENARIO_CHECK(left.size() == static_cast<std::size_t>(free));
+          for (const int fd : left) ::close(fd);
+          ::close(taken.back());
+          taken.pop_back();
+        }
+        SCENARIO_CHECK(error_of_start(method) == 0);
+        for (const int fd : taken) ::close(fd);
+      },
+      std::string(to_string(GetParam())));
+}
+
+TEST_F(Processes, ACommandLineThatIsTooLongIsTold) {
+  expect_scenario(+[](const std::string&) {
+    const std::string large(8 << 20, 'x');  // above any limit of a single string
+    ::setenv("BROOD_TEST_LARGE", large.c_str(), 1);
+    SCENARIO_CHECK(error_of_start(StartMethod::spawn) == E2BIG);
+    SCENARIO_CHECK(error_of_start(StartMethod::forkserver) == E2BIG);
+    SCENARIO_CHECK(error_of_start(StartMethod::fork) == 0);
+    ::unsetenv("BROOD_TEST_LARGE");
+    SCENARIO_CHECK(error_of_start(StartMethod::spawn) == 0);
+  });
+}
+
+TEST_P(StartFailure, TheLimitOfProcessesIsTold) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs to become a user without processes";
+  expect_scenario(
+      +[](const std::string& name) {
+        StartMethod method = StartMethod::fork;
+        for (const auto it : {StartMethod::spawn, StartMethod::forkserver}) method = to_string(it) == name ? it : method;
+        const rlimit none{0, 0};
+        SCENARIO_CHECK(::setrlimit(RLIMIT_NPROC, &none) == 0);
+        SCENARIO_CHECK(::setresuid(54321, 54321, 54321) == 0);
+        SCENARIO_CHECK(error_of_start(method) == EAGAIN);
+        SCENARIO_CHECK(brood::active_children().empty());
+      },
+      std::string(to_string(GetParam())));
+}
+
+}  // namespace
