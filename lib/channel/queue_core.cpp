@@ -12,6 +12,7 @@
 #include "channel/ring.hpp"
 #include "os/files.hpp"
 #include "registry/sleeper.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 #include "sync/spin.hpp"
 
@@ -199,7 +200,7 @@ Object make(std::string_view name, const QueueOptions& options, const QueueCore:
                                    .body_bytes = channel::kRingOffset + budget,
                                    .reserved_bytes = channel::kRingOffset + first,
                                    .payload = {type.fingerprint, type.name}};
-  return open_existing ? sound(shm::open_or_create(request, initialise)) : shm::create(request, initialise);
+  return open_existing ? sound(registry::open_or_create(request, initialise)) : registry::create(request, initialise);
 }
 
 /// The prefix of a message with handles, and the pins that it stands for.
@@ -299,9 +300,9 @@ QueueCore QueueCore::create_named(std::string_view name, const QueueOptions& opt
 QueueCore QueueCore::open_or_create(std::string_view name, const QueueOptions& options, const Type& type) {
   return QueueCore(make(shm::given_name(name), options, type, true));
 }
-QueueCore QueueCore::open(const Handle& handle, const Type& type) { return QueueCore(sound(shm::open(handle, Kind::queue, {type.fingerprint, type.name}))); }
+QueueCore QueueCore::open(const Handle& handle, const Type& type) { return QueueCore(sound(registry::open(handle, Kind::queue, {type.fingerprint, type.name}))); }
 QueueCore QueueCore::open_named(std::string_view name, const Type& type) {
-  return QueueCore(sound(shm::open_named(name, Kind::queue, {type.fingerprint, type.name})));
+  return QueueCore(sound(registry::open_named(name, Kind::queue, {type.fingerprint, type.name})));
 }
 bool remove_queue(std::string_view name) { return shm::remove_named(name, Kind::queue); }
 

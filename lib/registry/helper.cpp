@@ -212,6 +212,12 @@ void run_helper(Id me) noexcept {
     sleep_until_news(mine, kick, watched);
     if (g_self.id.load() == me) look_round(watched);
   }
+  // The kernel wakes one watcher of the dead. If that was us, on our way out, the others must look in our place.
+  for (const auto& other : watched) {
+    if (other.id != kNobody) os::futex_wake_all(slot(other.id).live);
+  }
+  g_self.helper_ended.store(me);
+  os::futex_wake_all(g_self.helper_ended);
 }
 
 }  // namespace brood::inline v1::registry

@@ -18,6 +18,7 @@
 #include "brood/error.hpp"
 #include "os/capabilities.hpp"
 #include "os/files.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 
 namespace brood::inline v1::registry {
@@ -82,16 +83,14 @@ class JoiningTurn {
 };
 
 void map_registry() {
-  const auto init = [](void* body) {
-    Heads& heads = static_cast<Registry*>(body)->heads;
-    heads.pid_namespace = os::pid_namespace();
-    // The first process of a domain cleans up what the killed ones before it left: their registry knew, this one does not.
-    heads.needs_gc.store(1);
-  };
+  const auto init = [](void* body) { static_cast<Registry*>(body)->heads.pid_namespace = os::pid_namespace(); };
   auto& mine = mapping();
   if (!mine.object) {
-    mine.object = shm::join_registry(sizeof(Registry), sizeof(Heads), init);
+    bool alone = false;
+    mine.object = shm::join_registry(sizeof(Registry), sizeof(Heads), init, alone);
     g_registry.store(static_cast<Registry*>(mine.object.body()));
+    // Nobody else is there: whoever was before may have been killed and have left something.
+    if (alone) registry().heads.needs_gc.store(1);
   }
   const std::uint64_t theirs = registry().heads.pid_namespace;
   const std::uint64_t ours = os::pid_namespace();
@@ -182,6 +181,13 @@ bool anybody_waits_for(Id me) noexcept {
 
 }  // namespace
 
+void keep() {
+  if (g_registry.load(std::memory_order_relaxed) != nullptr) [[likely]] return;
+  auto& mine = mapping();
+  const std::lock_guard guard(mine.mutex);
+  map_registry();
+}
+
 Id join() {
   const SignalsBlocked blocked;
   const JoiningTurn turn;
@@ -235,6 +241,10 @@ void leave() noexcept {
   // Our own helper looks at g_self.id when it is kicked, and ends.
   mine.kick.fetch_add(1);
   os::futex_wake_all(mine.kick);
+  // Until it has passed on a wake-up that it may have swallowed: at exit our mapping goes right after this.
+  for (Id ended = g_self.helper_ended.load(); ended != me; ended = g_self.helper_ended.load()) {
+    os::futex_wait(g_self.helper_ended, ended, Deadline::never());
+  }
 }
 
 void broadcast() noexcept {

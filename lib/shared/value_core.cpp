@@ -4,6 +4,7 @@
 
 #include "brood/error.hpp"
 #include "os/files.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 #include "sync/lock_body.hpp"
 
@@ -41,7 +42,7 @@ Object make(std::string_view name, const ValueCore::Type& type, const void* init
     body->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal));
     std::memcpy(reinterpret_cast<std::byte*>(body + 1), initial, type.size_bytes);
   };
-  return open_existing ? shm::open_or_create(request, initialise) : shm::create(request, initialise);
+  return open_existing ? registry::open_or_create(request, initialise) : registry::create(request, initialise);
 }
 
 }  // namespace
@@ -53,8 +54,8 @@ ValueCore ValueCore::create_named(std::string_view name, const Type& type, const
 ValueCore ValueCore::open_or_create(std::string_view name, const Type& type, const void* initial) {
   return ValueCore(make(shm::given_name(name), type, initial, true));
 }
-ValueCore ValueCore::open(const Handle& handle, const Type& type) { return ValueCore(shm::open(handle, Kind::value, payload(type))); }
-ValueCore ValueCore::open_named(std::string_view name, const Type& type) { return ValueCore(shm::open_named(name, Kind::value, payload(type))); }
+ValueCore ValueCore::open(const Handle& handle, const Type& type) { return ValueCore(registry::open(handle, Kind::value, payload(type))); }
+ValueCore ValueCore::open_named(std::string_view name, const Type& type) { return ValueCore(registry::open_named(name, Kind::value, payload(type))); }
 bool remove_value(std::string_view name) { return shm::remove_named(name, Kind::value); }
 
 void* ValueCore::begin(Deadline deadline) {

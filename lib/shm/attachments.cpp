@@ -61,12 +61,13 @@ void let_go_of_mappings() noexcept {
     const std::lock_guard guard(all.mutex);
     for (auto* it = all.first; it != nullptr; it = it->next) {
       os::replace_by_zeros(it->base, it->size_bytes);
-      if (it->name.empty()) files.push_back(it->file);
+      if (it->name.empty() && it->file != kRegistryFile) files.push_back(it->file);
     }
     files.insert(files.end(), all.orphans.begin(), all.orphans.end());
     all.orphans.clear();
   }
   for (const auto& file : files) reclaim(file);
+  reclaim(std::string(kRegistryFile));  // last: it goes only when nothing else is left
 }
 
 }  // namespace

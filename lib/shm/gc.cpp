@@ -90,6 +90,8 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0 || st.st_nlink == 0) return out;
   if (st.st_nlink > 1) return out;  // a handle is in transit
+  // With the exclusive lock held nobody can join, and who has not joined can neither make nor open an object.
+  if (path == domain_path(kRegistryFile) && list_domain().size() > 1) return out;
   SegmentHeader header{};
   if (read_header(fd.get(), header)) {
     out.had_pins = header.may_have_pins.load(std::memory_order_relaxed) != 0;
@@ -106,7 +108,7 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
 bool reclaim(const std::string& file) noexcept {
   Refused refused{};
   const Freed freed = free_file(domain_path(file), refused);
-  refused != Refused::no ? remember_orphan(file) : forget_orphan(file);
+  refused != Refused::no && file != kRegistryFile ? remember_orphan(file) : forget_orphan(file);
   if (freed.done && freed.had_pins) drop_pins_of(freed.id);
   return freed.done;
 }
@@ -148,15 +150,15 @@ GcReport gc() {
         more = true;
         continue;
       }
-      const bool registry = file == shm::kRegistryFile;
-      if (!registry && !base::parse_hex16(file)) continue;  // a named object, or no file of ours
+      if (!base::parse_hex16(file)) continue;  // the registry, a named object, or no file of ours
       const shm::Freed freed = shm::free_file(shm::domain_path(file), refused);
       if (!freed.done) continue;
       report.bytes += freed.bytes;
-      if (!registry) ++report.objects;
+      ++report.objects;
       more = more || freed.had_pins;
     }
   }
+  shm::reclaim(std::string(shm::kRegistryFile));
   shm::remove_domain_if_empty();
   return report;
 }

@@ -12,7 +12,7 @@
 
 #include "base/unique_fd.hpp"
 #include "brood/deadline.hpp"
-#include "brood/detail/shared_object.hpp"
+#include "brood/detail/object.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
@@ -187,6 +187,12 @@ detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, 
   }
 }
 
+/// True if no living process has the file mapped.
+bool nobody_has_mapped(const std::string& path) {
+  const base::UniqueFd fd(os::open_file(path.c_str(), true));
+  return fd && os::lock_exclusive(fd.get()) == 0;
+}
+
 }  // namespace
 
 detail::Object create(const CreateRequest& request, const std::function<void(void* body)>& init) {
@@ -197,20 +203,18 @@ detail::Object create(const CreateRequest& request, const std::function<void(voi
   return made;
 }
 
-detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init) {
+detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init, bool& alone) {
   const std::string path = domain_path(kRegistryFile);
   const CreateRequest request{.kind = Kind::none, .body_bytes = body_bytes, .reserved_bytes = reserved_bytes};
   for (;;) {
     ensure_domain();
-    (void)reclaim(std::string(kRegistryFile));  // succeeds only on one that no living process has mapped
-    if (base::UniqueFd fd = open_locked(path, "the registry of the domain " + domain_directory())) {
+    (void)reclaim(std::string(kRegistryFile));
+    alone = nobody_has_mapped(path);
+    if (const base::UniqueFd fd = open_locked(path, "the registry of the domain " + domain_directory())) {
       return attach_checked(fd.get(), Handle(Kind::none, 0), Kind::none, {}, std::string(kRegistryFile));
     }
-    if (detail::Object made = make_and_publish(request, os::random_u64() | 1, std::string(kRegistryFile), init)) {
-      // Whoever was killed since the last look round was noted in the registry that is gone: look now.
-      (void)gc();
-      return made;
-    }
+    alone = true;
+    if (detail::Object made = make_and_publish(request, os::random_u64() | 1, std::string(kRegistryFile), init)) return made;
   }
 }
 
@@ -265,6 +269,7 @@ bool remove_named(std::string_view name, Kind kind) {
     if (errno == ENOENT) return false;
     throw OsError(errno, "cannot remove the object named '" + std::string(name) + "'");
   }
+  (void)reclaim(std::string(kRegistryFile));
   remove_domain_if_empty();
   return true;
 }
@@ -272,10 +277,6 @@ bool remove_named(std::string_view name, Kind kind) {
 }  // namespace brood::inline v1::shm
 
 namespace brood::inline v1::detail {
-
-Object open_object(const Handle& handle, Kind kind) { return shm::open(handle, kind); }
-Object open_object_named(std::string_view name, Kind kind) { return shm::open_named(name, kind); }
-bool remove_object(std::string_view name, Kind kind) { return shm::remove_named(name, kind); }
 
 Object::Object(Attachment* attachment) noexcept
     : attachment_(attachment), body_(static_cast<char*>(attachment->base) + shm::kBodyOffset), id_(attachment->id) {}

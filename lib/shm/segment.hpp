@@ -97,11 +97,14 @@ bool remove_named(std::string_view name, Kind kind);
   return *reinterpret_cast<SegmentHeader*>(static_cast<char*>(body) - kBodyOffset);
 }
 
-/// Attaches to the domain's registry, a segment of kind none that every process shares. One that nobody maps is left over
-/// from killed processes and is made anew.
-[[nodiscard]] detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init);
+/// Attaches to the domain's registry, a segment of kind none that every process shares; made if there is none.
+///
+/// One that no living process has mapped is not made anew as long as the domain holds anything else: named objects, and
+/// what killed processes left, hold identities of it. `alone` says that nobody else has it.
+[[nodiscard]] detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init, bool& alone);
 
-/// Tries to free an unnamed object's file, if nobody uses it. True if it was freed now.
+/// Tries to free an unnamed object's file, if nobody uses it; the registry's only if nothing else is left in the domain.
+/// True if it was freed now.
 bool reclaim(const std::string& file) noexcept;
 /// Tries again to free what this process closed while others still used it.
 void reclaim_orphans() noexcept;

@@ -11,6 +11,7 @@
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "registry/sleeper.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 #include "sync/barrier_action.hpp"
 #include "sync/barrier_body.hpp"
@@ -50,7 +51,7 @@ detail::Object make(std::string_view name, std::int64_t parties, const BarrierOp
                                    .name = name,
                                    .body_bytes = sizeof(BarrierBody) + sync::arrivals_for(count) * sizeof(Arrival),
                                    .reserved_bytes = offsetof(BarrierBody, party)};
-  return open_existing ? shm::open_or_create(request, initialise) : shm::create(request, initialise);
+  return open_existing ? registry::open_or_create(request, initialise) : registry::create(request, initialise);
 }
 
 /// Makes sure that a record about to be used for the first time can be written.
@@ -183,16 +184,6 @@ class Locked {
 
 Outcome outcome_of(const Arrival& arrival) noexcept { return static_cast<Outcome>(arrival.outcome.load()); }
 
-/// Waits while the last arriver of the pass runs the action: newcomers belong to the next one.
-bool wait_for_action(BarrierBody& body, registry::Sleeper& sleeper) {
-  for (;;) {
-    const std::uint32_t deaths = registry::Sleeper::deaths();
-    const std::uint32_t bell = body.bell.load();
-    if (body.action_runs.load() == 0) return true;
-    if (sleeper.sleep(body.bell, bell, deaths) == registry::Sleeper::Woken::timed_out) return false;
-  }
-}
-
 }  // namespace
 
 Barrier::Barrier(std::int64_t parties, BarrierOptions options) : SharedObject(make({}, parties, options, false)) {}
@@ -245,7 +236,10 @@ std::size_t Barrier::wait_before(Deadline deadline) {
   Arrival* mine = nullptr;
   std::uint32_t index = 0;
   bool last = false;
+  std::uint32_t deaths = 0;  // as they were before the last look for dead parties
   while (mine == nullptr) {
+    deaths = registry::Sleeper::deaths();
+    const std::uint32_t bell = body.bell.load();
     {
       Locked locked(object_);
       if (locked.is_broken()) throw_broken(object_, "it is broken; reset() makes it usable again");
@@ -262,7 +256,8 @@ std::size_t Barrier::wait_before(Deadline deadline) {
         break;
       }
     }
-    if (!wait_for_action(body, sleeper)) {
+    // The last arriver of the pass before runs the action, or has died in it: newcomers belong to the next pass.
+    if (sleeper.sleep(body.bell, bell, deaths) == registry::Sleeper::Woken::timed_out) {
       abort();
       throw_broken(object_, "timed out while the action of the pass before was still running");
     }
@@ -278,7 +273,6 @@ std::size_t Barrier::wait_before(Deadline deadline) {
     if (outcome_of(*mine) == Outcome::none) locked.end(Outcome::passed);
   }
   for (;;) {
-    const std::uint32_t deaths = registry::Sleeper::deaths();
     const std::uint32_t bell = body.bell.load();
     switch (outcome_of(*mine)) {
       case Outcome::passed: return index;
@@ -286,6 +280,7 @@ std::size_t Barrier::wait_before(Deadline deadline) {
       case Outcome::none: break;
     }
     if (sleeper.slept()) {
+      deaths = registry::Sleeper::deaths();
       Locked locked(object_);
       if (outcome_of(*mine) != Outcome::none) continue;
       if (locked.has_dead_party()) {

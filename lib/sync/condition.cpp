@@ -10,6 +10,7 @@
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "registry/sleeper.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 #include "sync/lock_body.hpp"
 
@@ -163,9 +164,9 @@ class Condition::Waiting {
   Entry* entry_ = nullptr;
 };
 
-Condition::Condition() : SharedObject(shm::create(request({}), initialise)) {}
-Condition Condition::create(std::string_view name) { return Condition(shm::create(request(shm::given_name(name)), initialise)); }
-Condition Condition::open_or_create(std::string_view name) { return Condition(shm::open_or_create(request(name), initialise)); }
+Condition::Condition() : SharedObject(registry::create(request({}), initialise)) {}
+Condition Condition::create(std::string_view name) { return Condition(registry::create(request(shm::given_name(name)), initialise)); }
+Condition Condition::open_or_create(std::string_view name) { return Condition(registry::open_or_create(request(name), initialise)); }
 
 template <class Guard, class Drop, class Retake>
 bool Condition::wait_between(Guard& guard, Deadline deadline, Drop drop, Retake retake) {

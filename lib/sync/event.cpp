@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "registry/sleeper.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 
 namespace brood::inline v1 {
@@ -23,9 +24,9 @@ void leave_zero(void* /*body*/) {}
 
 }  // namespace
 
-Event::Event() : SharedObject(shm::create(request({}), leave_zero)) {}
-Event Event::create(std::string_view name) { return Event(shm::create(request(shm::given_name(name)), leave_zero)); }
-Event Event::open_or_create(std::string_view name) { return Event(shm::open_or_create(request(name), leave_zero)); }
+Event::Event() : SharedObject(registry::create(request({}), leave_zero)) {}
+Event Event::create(std::string_view name) { return Event(registry::create(request(shm::given_name(name)), leave_zero)); }
+Event Event::open_or_create(std::string_view name) { return Event(registry::open_or_create(request(name), leave_zero)); }
 
 bool Event::is_set() const {
   // SYNC event: acquire pairs with the release in set().

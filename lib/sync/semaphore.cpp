@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "brood/error.hpp"
+#include "registry/objects.hpp"
 #include "shm/segment.hpp"
 #include "sync/semaphore_body.hpp"
 
@@ -31,9 +32,9 @@ auto initialiser(Kind kind, std::int64_t value) {
   };
 }
 
-detail::Object make(Kind kind, std::string_view name, std::int64_t value) { return shm::create(request(kind, name), initialiser(kind, value)); }
+detail::Object make(Kind kind, std::string_view name, std::int64_t value) { return registry::create(request(kind, name), initialiser(kind, value)); }
 detail::Object open_or_make(Kind kind, std::string_view name, std::int64_t value) {
-  return shm::open_or_create(request(kind, name), initialiser(kind, value));
+  return registry::open_or_create(request(kind, name), initialiser(kind, value));
 }
 
 }  // namespace

@@ -236,6 +236,21 @@ TEST_F(BarrierCrash, LastArriverKilledInTheActionBreaksIt) {
   EXPECT_TRUE(barrier.broken());
 }
 
+TEST_F(BarrierCrash, LateArrivalIsToldWhenTheLastArriverDiesInTheAction) {
+  brood::Barrier barrier(1, {.action = [] { ::pause(); }});
+  Child last([&](Line& line) {
+    line.say('r');
+    barrier.wait();
+  });
+  last.line.expect('r');
+  await([&] { return barrier.n_waiting() == 1; });
+  std::thread late([&] { EXPECT_THROW(barrier.wait(), brood::BrokenBarrier); });
+  await_sleepers(barrier.handle(), 1);
+  last.shoot();
+  late.join();
+  EXPECT_TRUE(barrier.broken());
+}
+
 TEST_F(BarrierCrash, KilledAtAnyMomentOfAPassNobodyHangs) {
   const unsigned seed = std::random_device{}();
   std::cout << "seed " << seed << '\n';
