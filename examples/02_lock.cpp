@@ -1,5 +1,5 @@
-// A lock passed to children: each prints three lines, and no two of them mix their lines. The fourth child is killed while it
-// holds a second lock; the next taker is told, and repairs.
+// A lock passed to children: each prints three lines, and no two of them mix their lines. The fourth child is killed
+// while it holds a second lock; the next taker is told, and repairs.
 //
 // Output (any order):
 // worker 0: one

@@ -1,5 +1,5 @@
-// Work through one queue, results through another. A plain struct needs no declarations to travel; the workers end when the
-// queue of jobs is shut down and empty.
+// Work through one queue, results through another. A plain struct needs no declarations to travel; the workers end when
+// the queue of jobs is shut down and empty.
 //
 // Output:
 // 100 results, sum of squares 338350

@@ -48,8 +48,8 @@ void add(Counts& counts, std::string_view word, std::uint64_t count) {
   else counts.emplace(word, count);
 }
 
-/// What a worker sends to the reducer of one shard (the words whose hash falls there): a part of its counts, the words in one
-/// text, each ended by a blank; the last part says that there are no more.
+/// What a worker sends to the reducer of one shard (the words whose hash falls there): a part of its counts, the words
+/// in one text, each ended by a blank; the last part says that there are no more.
 struct Partial {
   int worker = 0;
   bool last = false;
@@ -65,7 +65,9 @@ struct Progress {
 
 constexpr std::array<bool, 256> word_characters() {
   std::array<bool, 256> is{};
-  for (int c = 0; c < 256; ++c) is[static_cast<std::size_t>(c)] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  for (int c = 0; c < 256; ++c)
+    is[static_cast<std::size_t>(c)] =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
   return is;
 }
 constexpr auto kInWord = word_characters();
@@ -112,13 +114,14 @@ void show_progress(brood::Lock& terminal, brood::Value<Progress>& progress, std:
   const std::uint64_t filled = total == 0 ? 0 : files * kWidth / total;
   const std::scoped_lock guard(terminal);
   std::fprintf(stderr, "\r[%-*.*s] %llu/%llu files", static_cast<int>(kWidth), static_cast<int>(filled),
-               "########################################", static_cast<unsigned long long>(files), static_cast<unsigned long long>(total));
+               "########################################", static_cast<unsigned long long>(files),
+               static_cast<unsigned long long>(total));
 }
 
 using Results = std::vector<brood::Queue<Partial>>;  // one queue a shard
 
-void count_files(brood::Queue<std::string>& paths, Results results, brood::Lock& terminal, brood::Value<Progress>& progress,
-                 brood::Event& stop, int worker, std::uint64_t total, bool bar) {
+void count_files(brood::Queue<std::string>& paths, Results results, brood::Lock& terminal,
+                 brood::Value<Progress>& progress, brood::Event& stop, int worker, std::uint64_t total, bool bar) {
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C reaches the whole group; the parent decides, and tells us by the event
   Counts counts;
   std::string buffer;
@@ -146,7 +149,8 @@ void count_files(brood::Queue<std::string>& paths, Results results, brood::Lock&
   for (std::size_t shard = 0; shard < results.size(); ++shard) send(shard, true);
 }
 
-// --- the counts --------------------------------------------------------------------------------------------------------
+// --- the counts
+// --------------------------------------------------------------------------------------------------------
 
 brood::Event* g_stop = nullptr;
 void on_interrupt(int /*signal*/) { g_stop->set(); }
@@ -166,7 +170,8 @@ Counts count_inline(const std::vector<std::string>& files) {
 void check_workers(const std::vector<brood::Process>& workers, const std::vector<bool>& reported) {
   for (std::size_t i = 0; i < workers.size(); ++i) {
     if (!reported[i] && !workers[i].is_alive()) {
-      throw std::runtime_error(workers[i].name() + " ended with code " + std::to_string(workers[i].exitcode().value()) + " before it had reported");
+      throw std::runtime_error(workers[i].name() + " ended with code " + std::to_string(workers[i].exitcode().value()) +
+                               " before it had reported");
     }
   }
 }
@@ -193,15 +198,16 @@ Counts reduce(brood::Queue<Partial>& results, const std::vector<brood::Process>&
 }
 
 /// The counts, one map a shard.
-std::vector<Counts> count_with_workers(const std::vector<std::string>& files, int worker_count, brood::StartMethod method, bool bar) {
+std::vector<Counts> count_with_workers(const std::vector<std::string>& files, int worker_count,
+                                       brood::StartMethod method, bool bar) {
   brood::Queue<std::string> paths(256);
   Results results(static_cast<std::size_t>(worker_count));
   brood::Lock terminal({.on_owner_death = brood::OwnerDeath::heal});
   brood::Value<Progress> progress;
   std::vector<brood::Process> workers;
   for (int i = 0; i < worker_count; ++i) {
-    workers.emplace_back(brood::ProcessOptions{.start_method = method}, count_files, paths, results, terminal, progress, *g_stop, i,
-                         static_cast<std::uint64_t>(files.size()), bar);
+    workers.emplace_back(brood::ProcessOptions{.start_method = method}, count_files, paths, results, terminal, progress,
+                         *g_stop, i, static_cast<std::uint64_t>(files.size()), bar);
     workers.back().start();
   }
   const std::vector<bool> nobody_reported(workers.size(), false);
@@ -213,7 +219,8 @@ std::vector<Counts> count_with_workers(const std::vector<std::string>& files, in
 
   // The workers are done soon, so their processors are free for the reducers.
   std::vector<std::future<Counts>> reducers;
-  for (auto& shard : results) reducers.push_back(std::async(std::launch::async, [&] { return reduce(shard, workers); }));
+  for (auto& shard : results)
+    reducers.push_back(std::async(std::launch::async, [&] { return reduce(shard, workers); }));
   std::vector<Counts> shards;
   for (auto& reducer : reducers) shards.push_back(reducer.get());
   for (auto& worker : workers) worker.join();
@@ -221,8 +228,8 @@ std::vector<Counts> count_with_workers(const std::vector<std::string>& files, in
   return shards;
 }
 
-/// The same by tr, sort and uniq. The list of files goes through a temporary file; sed ends each file with a newline, so
-/// that words of two files do not run together.
+/// The same by tr, sort and uniq. The list of files goes through a temporary file; sed ends each file with a newline,
+/// so that words of two files do not run together.
 Counts count_by_other_code(const std::vector<std::string>& files) {
   std::string list = std::filesystem::temp_directory_path() / "census-XXXXXX";
   const int fd = ::mkstemp(list.data());
@@ -230,7 +237,8 @@ Counts count_by_other_code(const std::vector<std::string>& files) {
   std::unique_ptr<FILE, int (*)(FILE*)> out(::fdopen(fd, "w"), std::fclose);
   for (const auto& path : files) std::fwrite(path.c_str(), 1, path.size() + 1, out.get());
   out.reset();
-  const std::string command = "LC_ALL=C; export LC_ALL; xargs -0 sed -s -e '$a\\' < '" + list + "' | tr -cs 'A-Za-z0-9_' '\\n' | sort -S 1G | uniq -c";
+  const std::string command = "LC_ALL=C; export LC_ALL; xargs -0 sed -s -e '$a\\' < '" + list +
+                              "' | tr -cs 'A-Za-z0-9_' '\\n' | sort -S 1G | uniq -c";
   std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), ::pclose);
   Counts counts;
   char* line = nullptr;
@@ -248,11 +256,13 @@ Counts count_by_other_code(const std::vector<std::string>& files) {
   return counts;
 }
 
-// --- the program -------------------------------------------------------------------------------------------------------
+// --- the program
+// -------------------------------------------------------------------------------------------------------
 
 bool looks_like_header(const std::filesystem::path& path) {
   const std::string extension = path.extension().string();
-  return extension.empty() || extension == ".h" || extension == ".hpp" || extension == ".hh" || extension == ".ipp" || extension == ".tcc" || extension == ".inc";
+  return extension.empty() || extension == ".h" || extension == ".hpp" || extension == ".hh" || extension == ".ipp" ||
+         extension == ".tcc" || extension == ".inc";
 }
 
 std::vector<std::string> list_files(const std::vector<std::string>& trees, bool headers_only) {
@@ -264,7 +274,8 @@ std::vector<std::string> list_files(const std::vector<std::string>& trees, bool 
       continue;
     }
     for (const auto& entry : fs::recursive_directory_iterator(tree, fs::directory_options::skip_permission_denied)) {
-      if (entry.is_regular_file() && !entry.is_symlink() && (!headers_only || looks_like_header(entry.path()))) files.push_back(entry.path());
+      if (entry.is_regular_file() && !entry.is_symlink() && (!headers_only || looks_like_header(entry.path())))
+        files.push_back(entry.path());
     }
   }
   std::sort(files.begin(), files.end());
@@ -282,9 +293,12 @@ void print_top(const Counts& counts) {
   for (const auto& [word, count] : counts) order.emplace_back(count, word);
   constexpr std::size_t kShown = 10;
   const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, order.size()));
-  std::partial_sort(order.begin(), end, order.end(), [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  std::partial_sort(order.begin(), end, order.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
   std::printf("\nmost frequent words\n");
-  for (auto it = order.begin(); it != end; ++it) std::printf("  %10llu  %s\n", static_cast<unsigned long long>(it->first), it->second.c_str());
+  for (auto it = order.begin(); it != end; ++it)
+    std::printf("  %10llu  %s\n", static_cast<unsigned long long>(it->first), it->second.c_str());
 }
 
 template <class F>
@@ -345,7 +359,8 @@ int run(const Arguments& arguments) {
     for (auto& shard : shards) counts.merge(shard);
     rows.push_back({std::string(to_string(method)), time, counts == reference});
     if (stop.is_set()) {
-      std::printf("\nstopped early by Ctrl-C; %llu words counted so far in this run\n", static_cast<unsigned long long>(total_of(counts)));
+      std::printf("\nstopped early by Ctrl-C; %llu words counted so far in this run\n",
+                  static_cast<unsigned long long>(total_of(counts)));
       return 130;
     }
   }
@@ -354,11 +369,13 @@ int run(const Arguments& arguments) {
   rows.push_back({"tr | sort | uniq", time, independent == reference});
 
   print_top(reference);
-  std::printf("\n%llu words, %zu different\n\n", static_cast<unsigned long long>(total_of(reference)), reference.size());
+  std::printf("\n%llu words, %zu different\n\n", static_cast<unsigned long long>(total_of(reference)),
+              reference.size());
   std::printf("%-18s %9s  %8s  %s\n", "how", "seconds", "speed-up", "same counts");
   bool all_equal = true;
   for (const auto& row : rows) {
-    std::printf("%-18s %9.3f  %7.2fx  %s\n", row.how.c_str(), row.seconds, rows.front().seconds / row.seconds, row.equal ? "yes" : "NO");
+    std::printf("%-18s %9.3f  %7.2fx  %s\n", row.how.c_str(), row.seconds, rows.front().seconds / row.seconds,
+                row.equal ? "yes" : "NO");
     all_equal = all_equal && row.equal;
   }
   if (!all_equal) std::fprintf(stderr, "census: the counts differ\n");

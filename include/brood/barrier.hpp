@@ -14,8 +14,8 @@
 namespace brood::inline v1 {
 
 struct BarrierOptions {
-  /// Run once a pass, by the party that arrives last, before anybody leaves. A function or a lambda without captures: it
-  /// is found again in every process of the same program. If it throws, the barrier breaks.
+  /// Run once a pass, by the party that arrives last, before anybody leaves. A function or a lambda without captures:
+  /// it is found again in every process of the same program. If it throws, the barrier breaks.
   void (*action)() = nullptr;
   /// For wait() without a timeout of its own. None: wait for ever.
   std::optional<std::chrono::nanoseconds> timeout = {};

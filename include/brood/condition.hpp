@@ -15,12 +15,12 @@
 
 namespace brood::inline v1 {
 
-/// A condition variable in shared memory. Holding the lock is shown by the std::unique_lock that wait() takes; notify may
-/// be called with or without the lock, as with std::condition_variable.
+/// A condition variable in shared memory. Holding the lock is shown by the std::unique_lock that wait() takes; notify
+/// may be called with or without the lock, as with std::condition_variable.
 ///
 /// Exact, unlike POSIX: a notify_one wakes the one that has waited longest, a notify that nobody waits for is lost, and
-/// waiters whose time has run out do not count. There are no spurious wake-ups except for the predicate-less forms after
-/// OwnerDied was thrown.
+/// waiters whose time has run out do not count. There are no spurious wake-ups except for the predicate-less forms
+/// after OwnerDied was thrown.
 ///
 /// Shape:      one segment; 32 bytes for each simultaneous waiter, reserved as they come; at most 16384 of them.
 /// Threads:    safe.     Processes: safe, through the handle.
@@ -62,7 +62,8 @@ class Condition : public detail::SharedObject<Condition, Kind::condition> {
     return notified ? std::cv_status::no_timeout : std::cv_status::timeout;
   }
   template <class L, class Clock, class Duration, class Predicate>
-  [[nodiscard]] bool wait_until(std::unique_lock<L>& guard, std::chrono::time_point<Clock, Duration> when, Predicate ready) {
+  [[nodiscard]] bool wait_until(std::unique_lock<L>& guard, std::chrono::time_point<Clock, Duration> when,
+                                Predicate ready) {
     return detail::attempt_until(when, [&](Deadline deadline) { return wait_ready(guard, deadline, ready); });
   }
 

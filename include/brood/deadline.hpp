@@ -21,7 +21,8 @@ class Deadline {
   template <class Rep, class Period>
   [[nodiscard]] static Deadline after(std::chrono::duration<Rep, Period> timeout) noexcept {
     using Wide = std::chrono::duration<long double, std::nano>;
-    const long double wanted = std::chrono::duration_cast<Wide>(std::chrono::duration<long double, Period>(timeout)).count();
+    const long double wanted =
+        std::chrono::duration_cast<Wide>(std::chrono::duration<long double, Period>(timeout)).count();
     if (!(wanted > 0)) return now();
     const std::int64_t start = clock_ns();
     if (wanted >= static_cast<long double>(kNever - start)) return never();
@@ -41,7 +42,8 @@ class Deadline {
     return cap < at_ns_ ? Deadline(cap) : *this;
   }
   [[nodiscard]] static std::int64_t clock_ns() noexcept {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
   }
 
  private:
@@ -55,8 +57,10 @@ namespace detail {
 /// Runs `attempt(Deadline)` until it says yes or the caller's clock has passed `when`. Clocks other than the steady one
 /// can be set while we sleep, so they are read again after each attempt.
 template <class Clock, class Duration, class Attempt>
-auto attempt_until(std::chrono::time_point<Clock, Duration> when, Attempt attempt) -> decltype(attempt(Deadline::now())) {
-  static_assert(std::chrono::is_clock_v<Clock>, "brood: the time_point's clock is no chrono clock; local times have no instant");
+auto attempt_until(std::chrono::time_point<Clock, Duration> when, Attempt attempt)
+    -> decltype(attempt(Deadline::now())) {
+  static_assert(std::chrono::is_clock_v<Clock>,
+                "brood: the time_point's clock is no chrono clock; local times have no instant");
   for (;;) {
     const auto current = Clock::now();
     using Wide = std::chrono::duration<long double>;

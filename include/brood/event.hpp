@@ -20,7 +20,8 @@ namespace brood::inline v1 {
 /// Threads:    safe.     Processes: safe, through the handle.    Signals: set() may be called from a signal handler,
 ///             once the process has used any shared object before.
 /// Crash:      dead waiters do not matter; a setter killed half way has set it or not, and if it has, all wake.
-/// Source:     Python multiprocessing.Event. Unlike Python's, a waiter never misses a set() that is followed by clear().
+/// Source:     Python multiprocessing.Event. Unlike Python's, a waiter never misses a set() that is followed by
+/// clear().
 class Event : public detail::SharedObject<Event, Kind::event> {
  public:
   /// A new, unset event. Errors: NoSpace, PermissionDenied, OsError.

@@ -40,9 +40,9 @@ class Handle {
   Handle(Kind kind, std::uint64_t id, std::string name = {}) : id_(id), kind_(kind), name_(std::move(name)) {}
   /// Reads a handle's text. Implicit, so that `Lock::open(argv[1])` works.
   /// Errors: HandleError that shows the text and says what is wrong with it.
-  Handle(std::string_view text);                                             // NOLINT(google-explicit-constructor)
-  Handle(const std::string& text) : Handle(std::string_view(text)) {}        // NOLINT(google-explicit-constructor)
-  Handle(const char* text) : Handle(std::string_view(text ? text : "")) {}   // NOLINT(google-explicit-constructor)
+  Handle(std::string_view text);                                            // NOLINT(google-explicit-constructor)
+  Handle(const std::string& text) : Handle(std::string_view(text)) {}       // NOLINT(google-explicit-constructor)
+  Handle(const char* text) : Handle(std::string_view(text ? text : "")) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   /// Random identity of the object; a later object of the same name has another one.

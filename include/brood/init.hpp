@@ -14,11 +14,11 @@ namespace brood::inline v1 {
 /// forkserver); otherwise notes that children can enter here, and returns.
 ///
 /// Call it first in main: what stands before it also runs in every child. Objects with static storage are built before,
-/// in the child too, and destroyed when the target has returned. The arguments are kept for the command line of children;
-/// without them it is read from /proc.
+/// in the child too, and destroyed when the target has returned. The arguments are kept for the command line of
+/// children; without them it is read from /proc.
 ///
-/// A child that was not started by its parent through Process (a forged or inherited environment) is ended here with code
-/// 255 and a line on standard error, and never runs main().
+/// A child that was not started by its parent through Process (a forged or inherited environment) is ended here with
+/// code 255 and a line on standard error, and never runs main().
 ///
 /// Threads: call from the main thread, before others start.
 void init(int argc, char** argv);

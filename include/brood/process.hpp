@@ -36,9 +36,10 @@ namespace brood::inline v1 {
 /// How children come to be.
 ///
 ///   method      the child is                                        main() and statics            cost of start
-///   fork        a clone of this process and of the calling thread   neither; the parent's copies  grows with this process's memory
-///   spawn       this program executed again                         statics run, main() does not  constant, the dearest
-///   forkserver  a clone of a server that was spawned once and       statics ran in the server,    constant, the cheapest
+///   fork        a clone of this process and of the calling thread   neither; the parent's copies  grows with this
+///   process's memory spawn       this program executed again                         statics run, main() does not
+///   constant, the dearest forkserver  a clone of a server that was spawned once and       statics ran in the server,
+///   constant, the cheapest
 ///               waits in init()                                     main() does not
 ///
 /// In every one of them the target and its arguments travel the same way, so code that works under one works under all.
@@ -64,9 +65,9 @@ struct ProcessOptions {
 
 /// Runs f(args…) in a process of its own.
 ///
-/// f is a function or a lambda without captures; nothing needs to be registered. Arguments are converted to the types of
-/// f's parameters and encoded by the constructor; shared objects (Lock, Queue, …) travel as handles and are opened in the
-/// child while start() waits, so they must live until start() has returned.
+/// f is a function or a lambda without captures; nothing needs to be registered. Arguments are converted to the types
+/// of f's parameters and encoded by the constructor; shared objects (Lock, Queue, …) travel as handles and are opened
+/// in the child while start() waits, so they must live until start() has returned.
 ///
 ///   state     start()      join, exitcode…            terminate…   close()     set_daemon()
 ///   initial   → started    join, sentinel: NotStarted NotStarted   → closed    yes
@@ -74,29 +75,31 @@ struct ProcessOptions {
 ///   stopped   UsageError   yes                        no effect    → closed    UsageError
 ///   closed    UsageError   UsageError                 UsageError   no effect   UsageError
 ///
-/// The child: standard input is /dev/null; signal handlers are the default ones and nothing is blocked (ignored signals stay
-/// ignored, except SIGCHLD); all descriptors but the standard ones are closed if they are close-on-exec — under fork all of the
-/// application's stay open. When f returns, its arguments are destroyed and the process ends as by exit(0), after its own children: a
-/// child of spawn or forkserver destroys its static objects, a child of fork runs only the exit handlers that it registered
-/// itself, and neither the parent's handlers nor its static objects. exit(n) in f works the same way with code n & 255.
-/// An exception that leaves f is printed to standard error and ends the process at once with code 1: its arguments are not
-/// destroyed, and what it holds counts as held by a dead process, so that peers learn of it.
+/// The child: standard input is /dev/null; signal handlers are the default ones and nothing is blocked (ignored signals
+/// stay ignored, except SIGCHLD); all descriptors but the standard ones are closed if they are close-on-exec — under
+/// fork all of the application's stay open. When f returns, its arguments are destroyed and the process ends as by
+/// exit(0), after its own children: a child of spawn or forkserver destroys its static objects, a child of fork runs
+/// only the exit handlers that it registered itself, and neither the parent's handlers nor its static objects. exit(n)
+/// in f works the same way with code n & 255. An exception that leaves f is printed to standard error and ends the
+/// process at once with code 1: its arguments are not destroyed, and what it holds counts as held by a dead process, so
+/// that peers learn of it.
 ///
 /// Only the process that made the object may use it, whatever fork copied; others get UsageError. Threads: safe, except
 /// that moving and destroying need that nobody else uses the object.
 /// Shape: two descriptors from start() until close() or destruction.
-/// Crash: when this process is killed, a child that has not received its call yet ends quietly; daemons are sent SIGTERM and, one
+/// Crash: when this process is killed, a child that has not received its call yet ends quietly; daemons are sent
+/// SIGTERM and, one
 ///        second later, SIGKILL; other children go on.
 /// Source: Python multiprocessing.Process.
 class Process {
  public:
   template <class F, class... Args>
-    requires(!std::same_as<std::remove_cvref_t<F>, Process> && !std::same_as<std::remove_cvref_t<F>, ProcessOptions>)
-  explicit Process(F&& f, Args&&... args)
+  requires(!std::same_as<std::remove_cvref_t<F>, Process> &&
+           !std::same_as<std::remove_cvref_t<F>, ProcessOptions>) explicit Process(F&& f, Args&&... args)
       : Process(ProcessOptions{}, detail::pack_call(std::forward<F>(f), std::forward<Args>(args)...)) {}
   template <class F, class... Args>
-    requires(!std::same_as<std::remove_cvref_t<F>, detail::PackedCall>)
-  Process(ProcessOptions options, F&& f, Args&&... args)
+  requires(!std::same_as<std::remove_cvref_t<F>, detail::PackedCall>)
+      Process(ProcessOptions options, F&& f, Args&&... args)
       : Process(std::move(options), detail::pack_call(std::forward<F>(f), std::forward<Args>(args)...)) {}
   /// Without a target: the child ends at once with code 0.
   explicit Process(ProcessOptions options = {});
@@ -104,18 +107,19 @@ class Process {
   Process(Process&& other) noexcept;
   /// Ends what this object stood for as the destructor does, then takes over.
   Process& operator=(Process&& other) noexcept;
-  /// Joins a started process; a daemon is sent SIGTERM and, if it is still there one second later, SIGKILL. In a process other than
-  /// the creator: does nothing.
+  /// Joins a started process; a daemon is sent SIGTERM and, if it is still there one second later, SIGKILL. In a
+  /// process other than the creator: does nothing.
   ~Process();
 
   /// Start the child and wait until it has found the target, decoded the arguments and opened the shared objects.
   ///
   /// Standard output and error are flushed first. At normal exit of this process its daemons are ended and its other
   /// children joined.
-  /// Errors: UsageError (started before, closed, not the creator, called in a daemon; spawn or forkserver without init(): the message
-  ///         names the cures and no child was made); StartError with the child's own words, or how it ended, if it could
-  ///         not get ready; OsError (processes, descriptors or memory exhausted). After an error there is no child, and
-  ///         start() may be called again.
+  /// Errors: UsageError (started before, closed, not the creator, called in a daemon; spawn or forkserver without
+  /// init(): the message
+  ///         names the cures and no child was made); StartError with the child's own words, or how it ended, if it
+  ///         could not get ready; OsError (processes, descriptors or memory exhausted). After an error there is no
+  ///         child, and start() may be called again.
   /// Threads: several processes may be started from several threads at once.
   void start();
 
@@ -134,8 +138,8 @@ class Process {
 
   /// True from start() until the process has ended; false before.
   [[nodiscard]] bool is_alive() const;
-  /// How it ended: 0..255, or -N after signal N; nothing before the start and while it runs. 255 if nobody knows: somebody
-  /// else reaped it on a kernel before 6.15 and it was killed, or the forkserver was killed with it.
+  /// How it ended: 0..255, or -N after signal N; nothing before the start and while it runs. 255 if nobody knows:
+  /// somebody else reaped it on a kernel before 6.15 and it was killed, or the forkserver was killed with it.
   [[nodiscard]] std::optional<int> exitcode() const;
   /// Process id; nothing before the start.
   [[nodiscard]] std::optional<std::int64_t> pid() const;
@@ -163,7 +167,8 @@ class Process {
   /// Errors: NotStarted, UsageError.
   [[nodiscard]] int sentinel() const;
 
-  /// `<Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM daemon>`; the state is initial, started, stopped or closed.
+  /// `<Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM daemon>`; the state is initial, started,
+  /// stopped or closed.
   friend std::ostream& operator<<(std::ostream& out, const Process& process);
 
  private:
@@ -187,9 +192,9 @@ struct ChildInfo {
 /// The running children of this process that Process has started; reaps those that have ended.
 [[nodiscard]] std::vector<ChildInfo> active_children();
 
-/// Called, at most once in a process, when start() forks while the application has other threads (start method fork only): locks
-/// that those hold stay locked in the child for ever. The default prints a line to standard error; null turns it off.
-/// The library's own threads do not count. Set it before other threads start processes.
+/// Called, at most once in a process, when start() forks while the application has other threads (start method fork
+/// only): locks that those hold stay locked in the child for ever. The default prints a line to standard error; null
+/// turns it off. The library's own threads do not count. Set it before other threads start processes.
 using ForkWarning = std::function<void(const std::string& text)>;
 void set_fork_warning(ForkWarning hook);
 

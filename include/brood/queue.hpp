@@ -28,15 +28,19 @@ namespace brood::inline v1 {
 /// put() returns when the item is in the segment: there is no hidden thread, and its producer may end at once. Items of
 /// one producer stay in order.
 ///
-/// Capacity:   in items (0 = unlimited) and in bytes (QueueOptions). The memory grows with what is in it, by doubling, and
+/// Capacity:   in items (0 = unlimited) and in bytes (QueueOptions). The memory grows with what is in it, by doubling,
+/// and
 ///             is kept until the queue goes.
 /// Shape:      one segment: 4 KiB, the ring (64 KiB at first), and the byte budget as address space; no descriptor.
 /// Threads:    safe.     Processes: safe, through the handle.
-/// Crash:      a producer killed inside put has put its item wholly or not at all; a consumer killed inside get has taken
-///             it or left it to others. What a killed consumer had taken is gone with it. Nobody else waits for the dead.
+/// Crash:      a producer killed inside put has put its item wholly or not at all; a consumer killed inside get has
+/// taken
+///             it or left it to others. What a killed consumer had taken is gone with it. Nobody else waits for the
+///             dead.
 /// Lifetime:   an unnamed queue is freed, with what is in it, with its last user; a named one lives until remove().
 ///             A shared object whose handle lies in the queue lives as long as the message does.
-/// Source:     Python multiprocessing.Queue, and queue.Queue.shutdown of 3.13; ring with in-band commit: lib/channel/README.md.
+/// Source:     Python multiprocessing.Queue, and queue.Queue.shutdown of 3.13; ring with in-band commit:
+/// lib/channel/README.md.
 template <class T>
 class Queue {
  public:
@@ -55,7 +59,9 @@ class Queue {
   }
   /// Errors: HandleError (malformed, stale), TypeMismatch (another kind, payload or layout), PermissionDenied, OsError.
   [[nodiscard]] static Queue open(const Handle& handle) { return Queue(detail::QueueCore::open(handle, type())); }
-  [[nodiscard]] static Queue open_named(std::string_view name) { return Queue(detail::QueueCore::open_named(name, type())); }
+  [[nodiscard]] static Queue open_named(std::string_view name) {
+    return Queue(detail::QueueCore::open_named(name, type()));
+  }
   /// Takes the name away; who has the queue open keeps it. False if there was none.
   static bool remove(std::string_view name) { return detail::remove_queue(name); }
 
@@ -111,7 +117,8 @@ class Queue {
     if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core_.get_raw(bytes, deadline)) return std::nullopt;
-      if (!detail::raw_bytes_are_valid<T>(bytes.data())) throw DecodeError(handle().str() + ": took bytes that are no " + type().name);
+      if (!detail::raw_bytes_are_valid<T>(bytes.data()))
+        throw DecodeError(handle().str() + ": took bytes that are no " + type().name);
       return detail::load_raw<T>(bytes.data());
     } else {
       const detail::MessageLoan message;
@@ -134,8 +141,8 @@ class Queue {
   /// This object will neither put nor take again; the queue goes on for everybody else. May be called again.
   void close() noexcept { core_.close(); }
   [[nodiscard]] bool closed() const noexcept { return core_.closed(); }
-  /// End the queue for everybody: puts fail from now on; takers get what is left and then QueueClosed. With `immediate`,
-  /// what is left is discarded. Everybody who sleeps in the queue wakes.
+  /// End the queue for everybody: puts fail from now on; takers get what is left and then QueueClosed. With
+  /// `immediate`, what is left is discarded. Everybody who sleeps in the queue wakes.
   void shutdown(bool immediate = false) { core_.shutdown(immediate); }
   [[nodiscard]] bool is_shut_down() const { return core_.is_shut_down(); }
 

@@ -89,8 +89,8 @@ class Semaphore : public detail::SharedObject<Semaphore, Kind::semaphore> {
   explicit Semaphore(detail::Object object) noexcept : SharedObject(std::move(object)) {}
 };
 
-/// A semaphore that can never have more units than it began with; all its units belong to the process that took them and
-/// come back when that process dies.
+/// A semaphore that can never have more units than it began with; all its units belong to the process that took them
+/// and come back when that process dies.
 ///
 /// Any process may release, as in Python: the unit is then taken off the releaser's own account if it holds one, else
 /// off another's. So units free and units held always add up to the initial value.

@@ -32,7 +32,8 @@ namespace brood::inline v1 {
 /// Source:     Python multiprocessing.Value; the two copies: lib/shared/README.md.
 template <class T>
 class Value {
-  static_assert(detail::raw_layout<T>, "brood: Value<T> holds plain data without pointers; send other types through a Queue");
+  static_assert(detail::raw_layout<T>,
+                "brood: Value<T> holds plain data without pointers; send other types through a Queue");
 
  public:
   using value_type = T;
@@ -47,14 +48,17 @@ class Value {
     return Value(detail::ValueCore::open_or_create(name, type(), &initial));
   }
   [[nodiscard]] static Value open(const Handle& handle) { return Value(detail::ValueCore::open(handle, type())); }
-  [[nodiscard]] static Value open_named(std::string_view name) { return Value(detail::ValueCore::open_named(name, type())); }
+  [[nodiscard]] static Value open_named(std::string_view name) {
+    return Value(detail::ValueCore::open_named(name, type()));
+  }
   static bool remove(std::string_view name) { return detail::remove_value(name); }
 
-  /// Access to the value by scope: `*total.lock() += 5`. Commits at the end of its scope; if that is left by an exception,
-  /// the change is undone. A guard taken by a thread that has one already is part of the outer one.
+  /// Access to the value by scope: `*total.lock() += 5`. Commits at the end of its scope; if that is left by an
+  /// exception, the change is undone. A guard taken by a thread that has one already is part of the outer one.
   class Guard {
    public:
-    Guard(Guard&& other) noexcept : core_(std::exchange(other.core_, nullptr)), value_(other.value_), exceptions_(other.exceptions_) {}
+    Guard(Guard&& other) noexcept
+        : core_(std::exchange(other.core_, nullptr)), value_(other.value_), exceptions_(other.exceptions_) {}
     Guard& operator=(Guard&&) = delete;
     ~Guard() {
       if (core_ == nullptr) return;
@@ -70,7 +74,8 @@ class Value {
 
    private:
     friend class Value;
-    Guard(detail::ValueCore& core, T* value) noexcept : core_(&core), value_(value), exceptions_(std::uncaught_exceptions()) {}
+    Guard(detail::ValueCore& core, T* value) noexcept
+        : core_(&core), value_(value), exceptions_(std::uncaught_exceptions()) {}
     detail::ValueCore* core_;
     T* value_;
     int exceptions_;
@@ -90,7 +95,8 @@ class Value {
     const Guard guard = lock();
     return std::invoke(std::forward<Change>(change), *guard);
   }
-  /// A copy of the value. Sleeps while another thread or process holds lock(), for its change may be about to be committed.
+  /// A copy of the value. Sleeps while another thread or process holds lock(), for its change may be about to be
+  /// committed.
   [[nodiscard]] T get() const {
     std::array<std::byte, sizeof(T)> bytes;
     core_.read(bytes.data(), bytes.size());

@@ -38,9 +38,11 @@ Kind kind_from(std::string_view word) noexcept {
 
 bool is_valid_name(std::string_view name) noexcept {
   const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '-';
   };
-  return !name.empty() && name.size() <= kMaxName && name.front() != '.' && std::all_of(name.begin(), name.end(), allowed);
+  return !name.empty() && name.size() <= kMaxName && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), allowed);
 }
 
 Handle::Handle(std::string_view text) {
@@ -56,7 +58,8 @@ Handle::Handle(std::string_view text) {
   id_ = *id;
   rest.remove_prefix(base::kHexDigits);
   if (rest.empty()) return;
-  if (rest.front() != ':' || !is_valid_name(rest.substr(1))) malformed(text, "what follows the identity is no valid name");
+  if (rest.front() != ':' || !is_valid_name(rest.substr(1)))
+    malformed(text, "what follows the identity is no valid name");
   name_ = rest.substr(1);
 }
 

@@ -21,10 +21,16 @@ struct Cursor {
 
   static Cursor unpack(std::uint64_t word) noexcept { return {word >> kCountBits, word & kCountMask}; }
   [[nodiscard]] std::uint64_t pack() const noexcept { return position << kCountBits | count; }
-  [[nodiscard]] Cursor after(std::uint64_t units) const noexcept { return {(position + units) & kPositionMask, (count + 1) & kCountMask}; }
+  [[nodiscard]] Cursor after(std::uint64_t units) const noexcept {
+    return {(position + units) & kPositionMask, (count + 1) & kCountMask};
+  }
   /// Units and items from `earlier` to here. Both wrap, and so do the differences.
-  [[nodiscard]] std::uint64_t units_since(Cursor earlier) const noexcept { return (position - earlier.position) & kPositionMask; }
-  [[nodiscard]] std::uint64_t items_since(Cursor earlier) const noexcept { return (count - earlier.count) & kCountMask; }
+  [[nodiscard]] std::uint64_t units_since(Cursor earlier) const noexcept {
+    return (position - earlier.position) & kPositionMask;
+  }
+  [[nodiscard]] std::uint64_t items_since(Cursor earlier) const noexcept {
+    return (count - earlier.count) & kCountMask;
+  }
 };
 
 /// A record is a header of one unit and the payload, padded to whole units. The header is also its ready flag: a header
@@ -50,9 +56,9 @@ enum class Shutdown : std::uint32_t { open = 0, draining = 1, immediate = 2 };
 struct QueueBody {
   // Producers.
   alignas(64) sync::LockBody producers;
-  std::atomic<std::uint64_t> tail;         ///< end of the last record that its producer finished
-  std::atomic<std::uint64_t> known_head;   ///< head as last seen by a producer
-  std::atomic<std::uint64_t> pins_made;    ///< messages with handles so far
+  std::atomic<std::uint64_t> tail;        ///< end of the last record that its producer finished
+  std::atomic<std::uint64_t> known_head;  ///< head as last seen by a producer
+  std::atomic<std::uint64_t> pins_made;   ///< messages with handles so far
   // Consumers.
   alignas(64) sync::LockBody consumers;
   alignas(64) std::atomic<std::uint64_t> head;  ///< start of the oldest record; storing it takes the record

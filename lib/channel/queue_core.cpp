@@ -11,8 +11,8 @@
 #include "channel/queue_body.hpp"
 #include "channel/ring.hpp"
 #include "os/files.hpp"
-#include "registry/sleeper.hpp"
 #include "registry/objects.hpp"
+#include "registry/sleeper.hpp"
 #include "shm/segment.hpp"
 #include "sync/spin.hpp"
 
@@ -29,7 +29,8 @@ constexpr std::size_t kSmallestRing = 4096;
 constexpr std::size_t kFirstRing = std::size_t{64} << 10;
 constexpr std::size_t kLargestBudget = std::size_t{1} << 36;
 constexpr std::size_t kMostItems = std::size_t{1} << 27;
-/// A poll does not say "full" or "empty" because somebody else is inside for an instant; it does if that somebody is stopped.
+/// A poll does not say "full" or "empty" because somebody else is inside for an instant; it does if that somebody is
+/// stopped.
 constexpr std::chrono::milliseconds kPollPatience{100};
 
 /// About 20 µs: twice what a sleep and wake-up costs.
@@ -45,7 +46,8 @@ bool is_committed(std::uint64_t header) noexcept { return (header & channel::rec
 class SideLock {
  public:
   SideLock(sync::LockBody& lock, const sync::LockContext& context, Deadline deadline)
-      : lock_(&lock), got_(sync::acquire(lock, context, deadline.is_poll() ? Deadline::after(kPollPatience) : deadline)) {}
+      : lock_(&lock),
+        got_(sync::acquire(lock, context, deadline.is_poll() ? Deadline::after(kPollPatience) : deadline)) {}
   ~SideLock() { release(); }
   SideLock(const SideLock&) = delete;
   SideLock& operator=(const SideLock&) = delete;
@@ -88,7 +90,8 @@ struct Room {
   bool units = false;
 };
 Room room_for(const QueueBody& body, Cursor tail, Cursor head, std::uint64_t units, std::uint64_t ring_units) noexcept {
-  const bool behind = tail.items_since(head) > Cursor::kCountMask / 2;  // head passed a tail that nobody has repaired yet
+  const bool behind =
+      tail.items_since(head) > Cursor::kCountMask / 2;  // head passed a tail that nobody has repaired yet
   const std::uint64_t used = behind ? 0 : tail.units_since(head);
   // One unit more: the header after the record, which is zeroed before the record is committed.
   return {body.capacity_items == 0 || items_between(tail, head) < body.capacity_items, used + units + 1 <= ring_units};
@@ -103,8 +106,9 @@ void grow(QueueBody& body, const Handle& handle, std::uint64_t needed) {
   const std::uint64_t wanted = std::min(body.most_units, std::bit_ceil(used + needed));
   if (wanted <= ring.units()) return;
   if (const int error = os::populate(ring.data() + ring.units() * 8, (wanted - ring.units()) * 8); error != 0) {
-    throw NoSpace(handle.str() + ": cannot grow from " + std::to_string(ring.units() * 8) + " to " + std::to_string(wanted * 8) +
-                  " bytes, the filesystem of the domain is full; take items out, free objects (brood::gc()), or enlarge it");
+    throw NoSpace(
+        handle.str() + ": cannot grow from " + std::to_string(ring.units() * 8) + " to " + std::to_string(wanted * 8) +
+        " bytes, the filesystem of the domain is full; take items out, free objects (brood::gc()), or enlarge it");
   }
   ring.copy_to_larger(wanted, head.position, used + 1);
   // SYNC ring-size: release publishes the copied records; pairs with the acquire in Ring's constructor.
@@ -112,7 +116,8 @@ void grow(QueueBody& body, const Handle& handle, std::uint64_t needed) {
 }
 
 /// Producers' lock held. Writes one record at the tail and commits it.
-void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix, std::span<const std::byte> payload) noexcept {
+void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix,
+            std::span<const std::byte> payload) noexcept {
   const Ring ring(body);
   const std::uint64_t size = prefix.size() + payload.size();
   const std::uint64_t units = channel::record::units_for(size);
@@ -121,8 +126,8 @@ void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix, std
   // The next header must read as "not committed" before anybody can get there; only our own release below publishes it.
   ring.header(tail.position + units).store(0, std::memory_order_relaxed);
   const std::uint64_t flags = channel::record::kCommitted | (prefix.empty() ? 0 : channel::record::kHasPins);
-  // SYNC record-ready: release publishes payload and next header; pairs with the acquire in get_with. This is the commit:
-  // killed before it, nothing was put; killed after it, the item is in and the next producer moves the tail.
+  // SYNC record-ready: release publishes payload and next header; pairs with the acquire in get_with. This is the
+  // commit: killed before it, nothing was put; killed after it, the item is in and the next producer moves the tail.
   ring.header(tail.position).store(flags | size, std::memory_order_release);
   body.tail.store(tail.after(units).pack(), std::memory_order_release);
 }
@@ -168,8 +173,11 @@ void pass_baton(channel::WakeWord& word, const Sleeper& sleeper, Ready ready) no
 }
 
 QueueOptions checked(const QueueOptions& options) {
-  if (options.byte_budget > kLargestBudget) throw UsageError("a queue's byte budget may be at most 64 GiB, got " + std::to_string(options.byte_budget));
-  if (options.capacity > kMostItems) throw UsageError("a queue's capacity may be at most 134217728 items, got " + std::to_string(options.capacity) + "; 0 means unlimited");
+  if (options.byte_budget > kLargestBudget)
+    throw UsageError("a queue's byte budget may be at most 64 GiB, got " + std::to_string(options.byte_budget));
+  if (options.capacity > kMostItems)
+    throw UsageError("a queue's capacity may be at most 134217728 items, got " + std::to_string(options.capacity) +
+                     "; 0 means unlimited");
   return options;
 }
 
@@ -178,8 +186,10 @@ Object sound(Object object) {
   const QueueBody& body = body_of(object);
   const std::uint64_t units = body.ring_units.load();
   const std::size_t ring_bytes = shm::header_of(object.body()).size_bytes - shm::kBodyOffset - channel::kRingOffset;
-  if (!std::has_single_bit(units) || units * 8 < kSmallestRing || units > body.most_units || body.most_units > ring_bytes / 8) {
-    throw TypeMismatch(object.handle().str() + ": its segment is damaged (a ring of " + std::to_string(units) + " units does not fit)");
+  if (!std::has_single_bit(units) || units * 8 < kSmallestRing || units > body.most_units ||
+      body.most_units > ring_bytes / 8) {
+    throw TypeMismatch(object.handle().str() + ": its segment is damaged (a ring of " + std::to_string(units) +
+                       " units does not fit)");
   }
   return object;
 }
@@ -206,7 +216,8 @@ Object make(std::string_view name, const QueueOptions& options, const QueueCore:
 /// The prefix of a message with handles, and the pins that it stands for.
 class Pins {
  public:
-  Pins(QueueBody& body, const Object& queue, std::span<const Handle> handles) : queue_id_(queue.id()), handles_(handles) {
+  Pins(QueueBody& body, const Object& queue, std::span<const Handle> handles)
+      : queue_id_(queue.id()), handles_(handles) {
     if (handles.empty()) return;
     // SYNC pins: counted before the first pin is made, so a number is never used twice, whatever dies when.
     message_ = body.pins_made.fetch_add(1);
@@ -257,7 +268,8 @@ struct Taken {
     channel::PinPrefix prefix{};
     if (size < sizeof prefix) throw DecodeError("a queue's record is damaged (short pin prefix)");
     ring.read(position, 8, &prefix, sizeof prefix);
-    if (prefix.count > (size - sizeof prefix) / sizeof(std::uint64_t)) throw DecodeError("a queue's record is damaged (pin count)");
+    if (prefix.count > (size - sizeof prefix) / sizeof(std::uint64_t))
+      throw DecodeError("a queue's record is damaged (pin count)");
     message = prefix.message;
     ids.resize(prefix.count);
     ring.read(position, 8 + sizeof prefix, ids.data(), ids.size() * sizeof(std::uint64_t));
@@ -293,14 +305,18 @@ std::byte* Message::make_room(std::size_t size_bytes) {
   return buffer_.get();
 }
 
-QueueCore QueueCore::create(const QueueOptions& options, const Type& type) { return QueueCore(make({}, options, type, false)); }
+QueueCore QueueCore::create(const QueueOptions& options, const Type& type) {
+  return QueueCore(make({}, options, type, false));
+}
 QueueCore QueueCore::create_named(std::string_view name, const QueueOptions& options, const Type& type) {
   return QueueCore(make(shm::given_name(name), options, type, false));
 }
 QueueCore QueueCore::open_or_create(std::string_view name, const QueueOptions& options, const Type& type) {
   return QueueCore(make(shm::given_name(name), options, type, true));
 }
-QueueCore QueueCore::open(const Handle& handle, const Type& type) { return QueueCore(sound(registry::open(handle, Kind::queue, {type.fingerprint, type.name}))); }
+QueueCore QueueCore::open(const Handle& handle, const Type& type) {
+  return QueueCore(sound(registry::open(handle, Kind::queue, {type.fingerprint, type.name})));
+}
 QueueCore QueueCore::open_named(std::string_view name, const Type& type) {
   return QueueCore(sound(registry::open_named(name, Kind::queue, {type.fingerprint, type.name})));
 }
@@ -317,8 +333,9 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
   const std::uint64_t size = pin_prefix_bytes(handles.size()) + payload.size();
   const std::uint64_t units = channel::record::units_for(size);
   if (units + 1 > body.most_units || channel::record::size_of(size) != size) {
-    throw NoSpace(handle().str() + ": a message of " + std::to_string(payload.size()) + " bytes can never fit, the queue's byte budget is " +
-                  std::to_string(body.most_units * 8) + "; make the queue with a larger QueueOptions::byte_budget (4 GiB a message at most)");
+    throw NoSpace(handle().str() + ": a message of " + std::to_string(payload.size()) +
+                  " bytes can never fit, the queue's byte budget is " + std::to_string(body.most_units * 8) +
+                  "; make the queue with a larger QueueOptions::byte_budget (4 GiB a message at most)");
   }
   Sleeper sleeper(registry::Operation::put, Kind::queue, object_.id(), deadline);
   const auto may_append = [&] { return can_append(body, units); };
@@ -327,9 +344,11 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
       SideLock lock(body.producers, context_of(object_), deadline);
       if (lock.timed_out()) break;
       if (lock.healed()) repair_tail(body);
-      if (body.shutdown.load(std::memory_order_relaxed) != 0) throw_closed("it was shut down, nothing can be put any more");
+      if (body.shutdown.load(std::memory_order_relaxed) != 0)
+        throw_closed("it was shut down, nothing can be put any more");
       const Cursor tail = Cursor::unpack(body.tail.load(std::memory_order_relaxed));
-      Room room = room_for(body, tail, Cursor::unpack(body.known_head.load(std::memory_order_relaxed)), units, body.ring_units.load(std::memory_order_relaxed));
+      Room room = room_for(body, tail, Cursor::unpack(body.known_head.load(std::memory_order_relaxed)), units,
+                           body.ring_units.load(std::memory_order_relaxed));
       if (!room.items || !room.units) {
         // SYNC record-taken: acquire pairs with the release in get_with; the space behind head is ours to write.
         const std::uint64_t head = body.head.load(std::memory_order_acquire);
@@ -340,7 +359,8 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
         SideLock other(body.consumers, context_of(object_), deadline);
         if (!other.timed_out()) {
           grow(body, handle(), units + 1);
-          room = room_for(body, tail, Cursor::unpack(body.head.load(std::memory_order_acquire)), units, body.ring_units.load());
+          room = room_for(body, tail, Cursor::unpack(body.head.load(std::memory_order_acquire)), units,
+                          body.ring_units.load());
         }
       }
       if (room.items && room.units) {
@@ -380,7 +400,8 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
       if (is_committed(header)) {
         const std::uint64_t size = channel::record::size_of(header);
         const std::uint64_t units = channel::record::units_for(size);
-        if (units + 1 > ring.units()) throw DecodeError(handle().str() + ": a record is damaged (" + std::to_string(size) + " bytes)");
+        if (units + 1 > ring.units())
+          throw DecodeError(handle().str() + ": a record is damaged (" + std::to_string(size) + " bytes)");
         const bool has_pins = (header & channel::record::kHasPins) != 0;
         const Taken after = take(ring, head.position, size, has_pins);
         // SYNC record-taken: release, so that no producer writes where we still read. This is the commit: killed before
@@ -391,7 +412,9 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
         body.not_full.notify();
         if (has_pins) after.unpin(object_.id());
         pass_baton(body.not_empty, sleeper, may_take);
-        if (after.wrong_size) throw DecodeError(handle().str() + ": took an item of " + std::to_string(size) + " bytes where its type has another size");
+        if (after.wrong_size)
+          throw DecodeError(handle().str() + ": took an item of " + std::to_string(size) +
+                            " bytes where its type has another size");
         return true;
       }
     }

@@ -26,7 +26,8 @@ static_assert(kRingOffset + 4096 == shm::smallest_body(Kind::queue));
 class Ring {
  public:
   explicit Ring(QueueBody& body) noexcept
-      : data_(reinterpret_cast<std::byte*>(&body) + kRingOffset), units_(body.ring_units.load(std::memory_order_acquire)) {}
+      : data_(reinterpret_cast<std::byte*>(&body) + kRingOffset),
+        units_(body.ring_units.load(std::memory_order_acquire)) {}
 
   [[nodiscard]] std::uint64_t units() const noexcept { return units_; }
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
@@ -37,7 +38,8 @@ class Ring {
   /// Is there a committed record? A hint without any lock: the ring may be growing, and the place may belong to another
   /// lap by now. Not seen by the thread sanitizer, which would rightly say that the bytes are not ours to read.
   [[nodiscard]] BROOD_NO_TSAN bool peek(std::uint64_t position) const noexcept {
-    return (__atomic_load_n(reinterpret_cast<const std::uint64_t*>(data_ + offset(position)), __ATOMIC_ACQUIRE) & record::kCommitted) != 0;
+    return (__atomic_load_n(reinterpret_cast<const std::uint64_t*>(data_ + offset(position)), __ATOMIC_ACQUIRE) &
+            record::kCommitted) != 0;
   }
 
   void write(std::uint64_t position, std::size_t skip, const void* from, std::size_t size_bytes) const noexcept {
@@ -53,8 +55,8 @@ class Ring {
     if (first < size_bytes) std::memcpy(static_cast<std::byte*>(into) + first, data_, size_bytes - first);
   }
 
-  /// Copies everything from `from` to `to` to where a ring of `units` has it. All of that lies behind the present ring, so
-  /// nothing is overwritten, and until ring_units changes nothing has happened.
+  /// Copies everything from `from` to `to` to where a ring of `units` has it. All of that lies behind the present ring,
+  /// so nothing is overwritten, and until ring_units changes nothing has happened.
   void copy_to_larger(std::uint64_t units, std::uint64_t from, std::uint64_t length) const noexcept {
     while (length > 0) {
       const std::uint64_t source = from & (units_ - 1);

@@ -9,8 +9,9 @@ namespace brood::inline v1::channel {
 
 /// generation (31) | somebody may sleep (1).
 ///
-/// A waiter arms the word, looks at the state once more, and sleeps on the value it armed. A notifier that finds the mark
-/// takes it away, moves the generation on, and wakes one. That one arms again before it hands the wake on to the next
+/// A waiter arms the word, looks at the state once more, and sleeps on the value it armed. A notifier that finds the
+/// mark takes it away, moves the generation on, and wakes one. That one arms again before it hands the wake on to the
+/// next
 /// ("arm before passing the baton": the mark that was taken for us was everybody's).
 struct WakeWord {
   os::Word word;
@@ -23,7 +24,8 @@ struct WakeWord {
     // SYNC wake-word: the waiter's arm() and our unlock are both full barriers; either we see the mark, or the waiter's
     // second look sees the new state.
     os::fence_after_read_modify_write();
-    if ((word.load(std::memory_order_relaxed) & 1) != 0) [[unlikely]] take_mark();
+    if ((word.load(std::memory_order_relaxed) & 1) != 0) [[unlikely]]
+      take_mark();
   }
   void notify_all() noexcept {
     word.fetch_add(2);

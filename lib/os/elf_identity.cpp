@@ -23,7 +23,9 @@ namespace {
 constexpr std::size_t kMostHeaders = 256;         // real modules have about a dozen
 constexpr std::size_t kMostNoteBytes = 1U << 20;  // real note segments have some dozen bytes
 
-std::size_t round_up(std::size_t value, std::size_t alignment) { return (value + alignment - 1) / alignment * alignment; }
+std::size_t round_up(std::size_t value, std::size_t alignment) {
+  return (value + alignment - 1) / alignment * alignment;
+}
 
 /// The build id within one note segment. Notes are padded to 4 bytes, in 8-aligned segments to 8.
 std::optional<std::string> build_id_in(std::span<const std::byte> notes, std::size_t segment_alignment) {
@@ -116,7 +118,8 @@ class ElfFile {
     std::vector<std::byte> bytes(size_bytes);
     std::size_t done = 0;
     while (done < bytes.size()) {
-      const ssize_t got = ::pread(file_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t got =
+          ::pread(file_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) refuse("it cannot be read");
       done += static_cast<std::size_t>(got);

@@ -81,7 +81,7 @@ int lock_shared(int fd) noexcept { return result(::flock(fd, LOCK_SH | LOCK_NB))
 int lock_exclusive(int fd) noexcept { return result(::flock(fd, LOCK_EX | LOCK_NB)); }
 
 void replace_by_zeros(void* at, std::size_t size_bytes) noexcept {
-  ::mmap(at, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  (void)::mmap(at, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
 void* page_wiped_by_fork() noexcept {

@@ -32,7 +32,8 @@ namespace brood::inline v1::os {
 [[nodiscard]] int lock_shared(int fd) noexcept;
 [[nodiscard]] int lock_exclusive(int fd) noexcept;
 
-/// Replaces a mapping by private zeros in one step, so that a thread still using it neither crashes nor reaches the file.
+/// Replaces a mapping by private zeros in one step, so that a thread still using it neither crashes nor reaches the
+/// file.
 void replace_by_zeros(void* at, std::size_t size_bytes) noexcept;
 
 /// A page of private zeros that a forked child sees as zeros again. Aborts if there is no memory for one page.
@@ -42,7 +43,9 @@ void replace_by_zeros(void* at, std::size_t size_bytes) noexcept;
 [[nodiscard]] std::uint64_t random_u64() noexcept;
 
 [[nodiscard]] std::size_t page_size() noexcept;
-[[nodiscard]] inline std::size_t round_up(std::size_t size, std::size_t unit) noexcept { return (size + unit - 1) / unit * unit; }
+[[nodiscard]] inline std::size_t round_up(std::size_t size, std::size_t unit) noexcept {
+  return (size + unit - 1) / unit * unit;
+}
 
 /// Free bytes of the filesystem that holds `path`; 0 if unknown.
 [[nodiscard]] std::uint64_t free_bytes(const char* path) noexcept;

@@ -192,18 +192,22 @@ const Module& load_module(const FunctionId& id) {
   }
   const std::string on_disk = file_identity(id.path);
   if (on_disk != id.build_id) {
-    throw StartError("the module " + id.path + " that holds the target was rebuilt or replaced: the sender has build id " +
-                     id.build_id + ", the file has build id " + on_disk + "; restart the sender");
+    throw StartError("the module " + id.path +
+                     " that holds the target was rebuilt or replaced: the sender has build id " + id.build_id +
+                     ", the file has build id " + on_disk + "; restart the sender");
   }
   // Never closed: code in it is about to run, and may leave threads and destructors behind.
   if (::dlopen(id.path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
     const char* why = ::dlerror();
-    throw StartError("cannot load the module " + id.path + " that holds the target: " + (why != nullptr ? why : "unknown"));
+    throw StartError("cannot load the module " + id.path +
+                     " that holds the target: " + (why != nullptr ? why : "unknown"));
   }
   const Module* module = LoadedModules::reread().with_identity(id.build_id, false);
   if (module == nullptr) {
-    throw StartError("the module " + id.path + " that holds the target was replaced while it was being loaded: the sender "
-                     "has build id " + id.build_id + ", another file was loaded; restart the sender");
+    throw StartError("the module " + id.path +
+                     " that holds the target was replaced while it was being loaded: the sender "
+                     "has build id " +
+                     id.build_id + ", another file was loaded; restart the sender");
   }
   return *module;
 }
@@ -215,9 +219,10 @@ FunctionId identify(const void* code) {
   const Module* module = LoadedModules::current().holding(address);
   if (module == nullptr) module = LoadedModules::reread().holding(address);
   if (module == nullptr) {
-    throw UsageError("the target at address 0x" + base::hex16(address) +
-                     " belongs to no loaded module, so no other process can find it (made at run time, or a null or dangling "
-                     "pointer?); pass a function of the program or of a library");
+    throw UsageError(
+        "the target at address 0x" + base::hex16(address) +
+        " belongs to no loaded module, so no other process can find it (made at run time, or a null or dangling "
+        "pointer?); pass a function of the program or of a library");
   }
   if (!module->part_at(address)->executable) {
     throw UsageError("the target at address 0x" + base::hex16(address) + " is data of " + module->path() +
@@ -231,9 +236,9 @@ const void* resolve(const FunctionId& id) {
   if (const Module* module = modules.with_identity(id.build_id, id.is_main_program)) return code_in(*module, id);
   if (!id.is_main_program) return code_in(load_module(id), id);
   const Module& mine = modules.all().front();
-  throw StartError("the target belongs to another program, or to another build of this one: the sender's program " + id.path +
-                   " has build id " + id.build_id + ", this program " + mine.path() + " has build id " + mine.identity() +
-                   "; start both from the same file");
+  throw StartError("the target belongs to another program, or to another build of this one: the sender's program " +
+                   id.path + " has build id " + id.build_id + ", this program " + mine.path() + " has build id " +
+                   mine.identity() + "; start both from the same file");
 }
 
 }  // namespace brood::inline v1::os

@@ -8,10 +8,10 @@ namespace brood::inline v1::os {
 
 /// A place in the code of a module. Travels through the codec as the aggregate that it is.
 struct FunctionId {
-  std::string build_id;           ///< of the module, lower-case hexadecimal; "hash-…" if it was linked without one
-  std::uint64_t offset = 0;       ///< from the module's load address
-  bool is_main_program = false;   ///< the program itself, not a shared library or plugin
-  std::string path;               ///< the module's file, absolute; for messages, and to load a plugin again
+  std::string build_id;          ///< of the module, lower-case hexadecimal; "hash-…" if it was linked without one
+  std::uint64_t offset = 0;      ///< from the module's load address
+  bool is_main_program = false;  ///< the program itself, not a shared library or plugin
+  std::string path;              ///< the module's file, absolute; for messages, and to load a plugin again
 };
 
 /// Where this code is. `code` is the address of a function (cast to const void*).

@@ -19,7 +19,8 @@ class Timespec {
  public:
   explicit Timespec(Deadline deadline) noexcept
       : never_(deadline.is_never()),
-        ts_{static_cast<std::time_t>(deadline.at_ns() / kNsPerSecond), static_cast<long>(deadline.at_ns() % kNsPerSecond)} {}
+        ts_{static_cast<std::time_t>(deadline.at_ns() / kNsPerSecond),
+            static_cast<long>(deadline.at_ns() % kNsPerSecond)} {}
   [[nodiscard]] const timespec* get() const noexcept { return never_ ? nullptr : &ts_; }
 
  private:
@@ -48,7 +49,8 @@ Wake futex_wait_any(const WordSeen* words, unsigned count, Deadline deadline) no
   return outcome(::syscall(SYS_futex_waitv, waiters.data(), count, 0, ts.get(), CLOCK_MONOTONIC));
 }
 
-Wake futex_wait_either(const Word& a, std::uint32_t a_seen, const Word& b, std::uint32_t b_seen, Deadline deadline) noexcept {
+Wake futex_wait_either(const Word& a, std::uint32_t a_seen, const Word& b, std::uint32_t b_seen,
+                       Deadline deadline) noexcept {
   const std::array<WordSeen, 2> words = {{{&a, a_seen}, {&b, b_seen}}};
   return futex_wait_any(words.data(), 2, deadline);
 }

@@ -13,11 +13,13 @@ static_assert(sizeof(Word) == 4 && Word::is_always_lock_free, "futex words must 
 
 enum class Wake : std::uint8_t { woken, timed_out };
 
-/// Sleep while `word` holds `seen`. Spurious returns (signals, a changed word) are Wake::woken: callers re-check anyway.
+/// Sleep while `word` holds `seen`. Spurious returns (signals, a changed word) are Wake::woken: callers re-check
+/// anyway.
 Wake futex_wait(const Word& word, std::uint32_t seen, Deadline deadline) noexcept;
 
 /// Sleep while both words hold what was seen. Needs capabilities().futex_waitv.
-Wake futex_wait_either(const Word& a, std::uint32_t a_seen, const Word& b, std::uint32_t b_seen, Deadline deadline) noexcept;
+Wake futex_wait_either(const Word& a, std::uint32_t a_seen, const Word& b, std::uint32_t b_seen,
+                       Deadline deadline) noexcept;
 
 /// The same over up to 8 words.
 struct WordSeen {
@@ -30,8 +32,8 @@ Wake futex_wait_any(const WordSeen* words, unsigned count, Deadline deadline) no
 int futex_wake(const Word& word, int count) noexcept;
 int futex_wake_all(const Word& word) noexcept;
 
-/// A full barrier at a place where this thread has just executed an atomic read-modify-write. On x86 that instruction was
-/// the barrier already.
+/// A full barrier at a place where this thread has just executed an atomic read-modify-write. On x86 that instruction
+/// was the barrier already.
 inline void fence_after_read_modify_write() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   std::atomic_signal_fence(std::memory_order_seq_cst);

@@ -122,7 +122,8 @@ bool can_not_write(const ProcessIdentity& who, int pidfd) noexcept {
     std::array<char, 48> file{};
     std::array<char, 8> link{};
     std::snprintf(file.data(), file.size(), "%.20s/exe", entry->d_name);
-    // No exe link: this thread's address space is gone, it can write nothing any more, nor can the kernel on its behalf.
+    // No exe link: this thread's address space is gone, it can write nothing any more, nor can the kernel on its
+    // behalf.
     if (::readlinkat(::dirfd(dir), file.data(), link.data(), link.size()) < 0 && errno == ENOENT) continue;
     std::snprintf(file.data(), file.size(), "%.20s/stat", entry->d_name);
     const std::uint64_t image = read_stat(::dirfd(dir), file.data()).image;

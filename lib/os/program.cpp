@@ -81,7 +81,8 @@ std::uintptr_t address_in_main_program() noexcept {
 }
 
 bool is_crash_signal(int number) noexcept {
-  return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL || number == SIGTRAP || number == SIGABRT || number == SIGSYS;
+  return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL || number == SIGTRAP ||
+         number == SIGABRT || number == SIGSYS;
 }
 
 }  // namespace
@@ -167,7 +168,8 @@ int stdin_from_null() noexcept {
 }
 
 int at_exit_with_status(void (*handler)(int status)) noexcept {
-  return ::on_exit([](int status, void* argument) { reinterpret_cast<void (*)(int)>(argument)(status); }, reinterpret_cast<void*>(handler)) == 0
+  return ::on_exit([](int status, void* argument) { reinterpret_cast<void (*)(int)>(argument)(status); },
+                   reinterpret_cast<void*>(handler)) == 0
              ? 0
              : ENOMEM;
 }

@@ -10,9 +10,9 @@ namespace brood::inline v1::os {
 /// True in setuid and setgid programs: what the environment says was chosen by somebody else.
 [[nodiscard]] bool runs_with_raised_rights() noexcept;
 
-/// What to execute to run this very program again: /proc/self/exe (the same file even if it was deleted or replaced), or the
-/// path our code is mapped from when the kernel was told to run something else (`ld.so ./prog`, valgrind). Empty if
-/// that file has been deleted or /proc is not mounted.
+/// What to execute to run this very program again: /proc/self/exe (the same file even if it was deleted or replaced),
+/// or the path our code is mapped from when the kernel was told to run something else (`ld.so ./prog`, valgrind). Empty
+/// if that file has been deleted or /proc is not mounted.
 [[nodiscard]] std::string own_executable();
 
 /// The arguments this program was started with, from /proc.
@@ -33,9 +33,9 @@ class AllSignalsBlocked {
   sigset_t before_{};
 };
 
-/// What exec does, for a child that was only forked: handlers of asynchronous signals become the default, ignored signals stay
-/// ignored except SIGCHLD, nothing is blocked. Handlers of crash signals stay: they print the report of a sanitizer or of
-/// a debugging aid, and do not reach into the parent's affairs as a self-pipe's handler would.
+/// What exec does, for a child that was only forked: handlers of asynchronous signals become the default, ignored
+/// signals stay ignored except SIGCHLD, nothing is blocked. Handlers of crash signals stay: they print the report of a
+/// sanitizer or of a debugging aid, and do not reach into the parent's affairs as a self-pipe's handler would.
 void reset_signals_after_fork() noexcept;
 
 /// Standard input from /dev/null, without what stdio had read ahead of the parent's. 0 or a negative errno.

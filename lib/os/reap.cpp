@@ -15,7 +15,8 @@
 namespace brood::inline v1::os {
 namespace {
 
-/// linux/pidfd.h of 6.15; older headers lack it. The kernel fills in as much as it knows, up to the size in the request.
+/// linux/pidfd.h of 6.15; older headers lack it. The kernel fills in as much as it knows, up to the size in the
+/// request.
 struct PidfdInfo {
   std::uint64_t mask;
   std::uint64_t cgroup_id;
@@ -33,7 +34,8 @@ Ending from_wait_status(int status) noexcept {
 Ending reap_with(int pidfd, int options) noexcept {
   siginfo_t info{};
   for (;;) {
-    if (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | __WALL | options) == 0) break;
+    if (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | __WALL | options) == 0)
+      break;
     if (errno == EINTR) continue;
     return {Fate::unknown, 0};
   }
@@ -69,8 +71,7 @@ Ending reap_blocking(int pidfd) noexcept { return reap_with(pidfd, 0); }
 
 void reap_pid(pid_t pid) noexcept {
   siginfo_t info{};
-  while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | __WALL) != 0 && errno == EINTR) {
-  }
+  while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | __WALL) != 0 && errno == EINTR) {}
 }
 
 Ending ask_ending(int pidfd) noexcept {

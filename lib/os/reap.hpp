@@ -1,4 +1,5 @@
-// How a process ended, asked through its pidfd: never SIGCHLD, never waitpid(-1), so the application's own children stay its own.
+// How a process ended, asked through its pidfd: never SIGCHLD, never waitpid(-1), so the application's own children
+// stay its own.
 #pragma once
 
 #include <sys/types.h>
@@ -34,8 +35,8 @@ struct Ending {
 Ending reap_blocking(int pidfd) noexcept;
 /// Reaps a child that has no pidfd.
 void reap_pid(pid_t pid) noexcept;
-/// What the kernel still knows of a process that somebody else has reaped (Linux 6.15). Fate::running also for one that has ended and is
-/// not reaped yet.
+/// What the kernel still knows of a process that somebody else has reaped (Linux 6.15). Fate::running also for one that
+/// has ended and is not reaped yet.
 [[nodiscard]] Ending ask_ending(int pidfd) noexcept;
 
 }  // namespace brood::inline v1::os

@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 
+#include <array>
 #include <cstdint>
 
 #include "os/futex.hpp"
@@ -13,16 +14,22 @@ namespace brood::inline v1::os {
 inline constexpr std::uint32_t kThreadDied = FUTEX_OWNER_DIED;
 inline constexpr std::uint32_t kWakeWhenDied = FUTEX_WAITERS;
 
-/// A list of one entry. Lies beside its word; may lie in shared memory, and should: the kernel may throw away the private
-/// pages of a dying process before it walks the list.
-struct RobustList {
-  robust_list_head head;
+/// A word and its link in the list.
+struct MarkedWord {
   robust_list node;
+  Word word;
 };
 
-/// From here on the kernel marks `word` when the calling thread ends. The thread must use no robust pthread mutex, whose
-/// list this replaces. Stores the thread's id in the word.
-void mark_at_thread_end(RobustList& list, Word& word) noexcept;
+/// The words of one thread. May lie in shared memory, and should: the kernel may throw away the private pages of a
+/// dying process before it walks the list. The kernel wakes one waiter of each word.
+struct RobustList {
+  robust_list_head head;
+  std::array<MarkedWord, 2> marked;
+};
+
+/// From here on the kernel marks both words when the calling thread ends. The thread must use no robust pthread mutex,
+/// whose list this replaces. Stores the thread's id in the words.
+void mark_at_thread_end(RobustList& list) noexcept;
 
 [[nodiscard]] std::uint32_t thread_id() noexcept;
 

@@ -21,12 +21,13 @@ struct SocketPair {
 
 enum class Wait : bool { no, yes };
 
-/// Sends one packet, with a copy of `passenger` if that is a descriptor. 0 or a negative errno; never SIGPIPE. With Wait::no
-/// -EAGAIN means that there is no room now.
-[[nodiscard]] int send_packet(int socket, const void* data, std::size_t size_bytes, int passenger = -1, Wait wait = Wait::yes) noexcept;
+/// Sends one packet, with a copy of `passenger` if that is a descriptor. 0 or a negative errno; never SIGPIPE. With
+/// Wait::no -EAGAIN means that there is no room now.
+[[nodiscard]] int send_packet(int socket, const void* data, std::size_t size_bytes, int passenger = -1,
+                              Wait wait = Wait::yes) noexcept;
 
 struct Packet {
-  ssize_t size = 0;          ///< bytes received; 0 = the other end is closed; else a negative errno (-EAGAIN: nothing there)
+  ssize_t size = 0;  ///< bytes received; 0 = the other end is closed; else a negative errno (-EAGAIN: nothing there)
   base::UniqueFd passenger;  ///< close-on-exec
   bool truncated = false;    ///< the packet was longer, or its descriptor did not fit into this process's table
 };

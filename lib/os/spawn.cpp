@@ -15,7 +15,7 @@
 namespace brood::inline v1::os {
 namespace {
 
-constexpr std::size_t kStackBytes = 64 * 1024;
+constexpr std::size_t kStackBytes = 64UL * 1024;
 
 /// Lies on the caller's stack; the child writes into it, since both share one memory until exec.
 struct Lent {
@@ -81,7 +81,8 @@ Spawned spawn(const SpawnRequest& request) noexcept {
   ::pthread_sigmask(SIG_BLOCK, &all, &before);
   int pidfd = -1;
   // CLONE_VFORK: we sleep until the child has executed its program or ended, so `lent` is ours alone afterwards.
-  const pid_t pid = ::clone(run_in_child, static_cast<char*>(stack) + kStackBytes, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &lent, &pidfd);
+  const pid_t pid = ::clone(run_in_child, static_cast<char*>(stack) + kStackBytes,
+                            CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &lent, &pidfd);
   const int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::munmap(stack, kStackBytes);
@@ -96,8 +97,8 @@ Spawned spawn(const SpawnRequest& request) noexcept {
     out.error = lent.error;
     out.step = lent.step;
     siginfo_t ended{};
-    while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &ended, WEXITED | __WALL) != 0 && errno == EINTR) {
-    }
+    while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &ended, WEXITED | __WALL) != 0 &&
+           errno == EINTR) {}
     out.pidfd.reset();
     out.pid = 0;
   }

@@ -15,8 +15,8 @@ struct SpawnRequest {
 };
 
 struct Spawned {
-  int error = 0;              ///< 0 or a negative errno; then there is no child
-  const char* step = "";      ///< what failed
+  int error = 0;          ///< 0 or a negative errno; then there is no child
+  const char* step = "";  ///< what failed
   pid_t pid = 0;
   base::UniqueFd pidfd;
 };

@@ -27,7 +27,8 @@ std::unique_ptr<detail::UnpackedCall> prepare(Order order, base::UniqueFd parent
   become(std::move(order.identity));
   arrange_exit(socket, origin);
   if (origin == Origin::fork) {
-    if (const int error = os::stdin_from_null(); error != 0) throw OsError(-error, "cannot put /dev/null in the place of standard input");
+    if (const int error = os::stdin_from_null(); error != 0)
+      throw OsError(-error, "cannot put /dev/null in the place of standard input");
   }
   set_domain_directory(order.domain);
   inherit_start_method(order.start_method);
@@ -42,8 +43,8 @@ void run(detail::UnpackedCall& call, int socket) {
   } catch (...) {
     report_uncaught_exception();
     say(socket, Said::exiting, kUncaughtException);
-    // The arguments are not destroyed: a Barrier would be left in good order, a lock be given back half-way, and the peers
-    // would never learn that this process failed in the middle of its work.
+    // The arguments are not destroyed: a Barrier would be left in good order, a lock be given back half-way, and the
+    // peers would never learn that this process failed in the middle of its work.
     end_at_once(kUncaughtException);
   }
 }
@@ -58,7 +59,8 @@ void run_child(base::UniqueFd socket_owned, Origin origin) noexcept {
     std::optional<Order> order = receive_order(socket, parent);
     if (order && order->kind == Order::Kind::forkserver) {
       say(socket, Said::ready);
-      socket = run_forkserver(base::UniqueFd(socket), std::move(parent)).release();  // from here on in a child of the server
+      socket =
+          run_forkserver(base::UniqueFd(socket), std::move(parent)).release();  // from here on in a child of the server
       order = receive_order(socket, parent);
     }
     // The parent was killed, or gave up: nobody expects anything of us.

@@ -26,8 +26,8 @@ bool Child::wait(Deadline deadline) const noexcept { return os::wait_ended(pidfd
 void Child::send_signal(int number) {
   const int error = os::pidfd_send_signal(pidfd(), number);
   if (error == 0 || error == -ESRCH) return;
-  throw OsError(-error, "cannot send signal " + std::to_string(number) + " to process '" + name() + "' (pid " + std::to_string(pid()) +
-                            "; did it change its user?)");
+  throw OsError(-error, "cannot send signal " + std::to_string(number) + " to process '" + name() + "' (pid " +
+                            std::to_string(pid()) + "; did it change its user?)");
 }
 
 void Child::ask_to_end() noexcept { (void)os::pidfd_send_signal(pidfd(), SIGTERM); }

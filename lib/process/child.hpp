@@ -24,7 +24,8 @@ class Child : public std::enable_shared_from_this<Child> {
 
   /// Learns pid and pidfd if a forkserver makes the process. False if that server died over it: nothing was started.
   [[nodiscard]] bool await_birth() { return process::await_birth(launched_); }
-  /// Hands the order over and waits until the child is ready to run. Errors: StartError, OsError; the child is gone then.
+  /// Hands the order over and waits until the child is ready to run. Errors: StartError, OsError; the child is gone
+  /// then.
   void bring_up(const Order& order) {
     process::bring_up(launched_, order);
     ready_ = true;
@@ -40,7 +41,8 @@ class Child : public std::enable_shared_from_this<Child> {
   [[nodiscard]] bool wait(Deadline deadline) const noexcept;
   /// Errors: OsError, but not for a process that has ended.
   void send_signal(int number);
-  /// The two halves of ending a daemon: ask it, then, when its time is up, end it. The second returns when it has ended.
+  /// The two halves of ending a daemon: ask it, then, when its time is up, end it. The second returns when it has
+  /// ended.
   void ask_to_end() noexcept;
   void end_after(Deadline grace) noexcept;
   /// Nothing while it runs. Reaps.
@@ -58,8 +60,8 @@ class Child : public std::enable_shared_from_this<Child> {
   std::optional<int> exit_code_;
 };
 
-/// Held from the making of descriptors for a child until they are registered, and over fork: a forked child can so close
-/// what belongs to its parent's children.
+/// Held from the making of descriptors for a child until they are registered, and over fork: a forked child can so
+/// close what belongs to its parent's children.
 [[nodiscard]] std::mutex& launch_mutex();
 /// Children whose descriptors are open. Takes the launch mutex.
 [[nodiscard]] std::vector<std::shared_ptr<Child>> all_children();

@@ -30,7 +30,7 @@
 namespace brood::inline v1::process {
 namespace {
 
-constexpr std::size_t kWatcherStack = 64 * 1024;
+constexpr std::size_t kWatcherStack = 64UL * 1024;
 
 int g_socket = -1;
 Origin g_origin = Origin::exec;
@@ -45,7 +45,8 @@ std::string type_of_current_exception() {
   const std::type_info* type = abi::__cxa_current_exception_type();
   if (type == nullptr) return "unknown";
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), std::free);
+  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
+                                                        std::free);
   return status == 0 ? readable.get() : type->name();
 }
 
@@ -89,7 +90,8 @@ void* watch_parent(void* argument) {
 }  // namespace
 
 void flush_standard_streams() noexcept {
-  // A stream whose buffer throws is the application's; what cannot be written is not worth more than what it would do itself.
+  // A stream whose buffer throws is the application's; what cannot be written is not worth more than what it would do
+  // itself.
   for (std::ostream* out : {&std::cout, &std::cerr, &std::clog}) {
     try {
       out->flush();

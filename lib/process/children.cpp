@@ -1,11 +1,11 @@
 // All children of this process: their registration, their starting, and what becomes of them when it exits.
-#include <pthread.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <set>
 
+#include "base/fork_order.hpp"
 #include "brood/error.hpp"
 #include "process/bootstrap.hpp"
 #include "process/child.hpp"
@@ -28,8 +28,12 @@ Family& family() {
   // Never destroyed: exit handlers use it. Its mutex is taken across fork, also across the application's own.
   static auto* const it = [] {
     auto* made = new Family;
-    ::pthread_atfork([] { if (!t_forking) family().mutex.lock(); }, [] { if (!t_forking) family().mutex.unlock(); },
-                     [] { if (!t_forking) family().mutex.unlock(); });
+    base::hold_across_fork(base::ForkOrder::children, {[] {
+                                                         if (!t_forking) family().mutex.lock();
+                                                       },
+                                                       [] {
+                                                         if (!t_forking) family().mutex.unlock();
+                                                       }});
     return made;
   }();
   return *it;
@@ -59,7 +63,8 @@ void end_and_join_children() noexcept {
 
 }  // namespace
 
-Child::Child(Launched launched, std::string name, bool daemon) : launched_(std::move(launched)), daemon_(daemon), name_(std::move(name)) {
+Child::Child(Launched launched, std::string name, bool daemon)
+    : launched_(std::move(launched)), daemon_(daemon), name_(std::move(name)) {
   family().children.insert(this);
 }
 
@@ -113,8 +118,9 @@ std::shared_ptr<Child> start_child(StartMethod method, const Order& order, bool 
     child->bring_up(order);
     return child;
   }
-  throw StartError("cannot start process '" + order.identity.name + "': the forkserver was killed " + std::to_string(kAttempts) +
-                   " times while it made the process; use the start method spawn, or find out who kills it (out of memory?)");
+  throw StartError(
+      "cannot start process '" + order.identity.name + "': the forkserver was killed " + std::to_string(kAttempts) +
+      " times while it made the process; use the start method spawn, or find out who kills it (out of memory?)");
 }
 
 }  // namespace process

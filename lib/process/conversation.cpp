@@ -20,8 +20,8 @@ namespace {
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
 constexpr std::uint32_t kProtocol = 1;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
-constexpr std::size_t kPacketBytes = 64 * 1024;
-constexpr std::size_t kTextBytes = 8 * 1024;
+constexpr std::size_t kPacketBytes = 64UL * 1024;
+constexpr std::size_t kTextBytes = 8UL * 1024;
 
 struct Wire {
   Said said;
@@ -65,7 +65,8 @@ Order decode_order(std::span<const std::byte> bytes) {
   const auto call = in.bin();
   order.call.assign(call.begin(), call.end());
   in.finish();
-  if (order.kind != Order::Kind::child && order.kind != Order::Kind::forkserver) in.fail("a kind of process", "another number");
+  if (order.kind != Order::Kind::child && order.kind != Order::Kind::forkserver)
+    in.fail("a kind of process", "another number");
   if (order.start_method > StartMethod::forkserver) in.fail("a start method", "another number");
   return order;
 }
@@ -118,8 +119,8 @@ Message hear(int socket) noexcept {
 bool send_order(int socket, int pidfd, const Order& order) {
   const auto bytes = encode_order(order);
   const Head head{kOrderMagic, kProtocol, bytes.size()};
-  // Our own pidfd: by it the child sees our end, whoever its parent is and however often pids are reused. A child without one
-  // (no descriptor was free) opens it itself.
+  // Our own pidfd: by it the child sees our end, whoever its parent is and however often pids are reused. A child
+  // without one (no descriptor was free) opens it itself.
   const base::UniqueFd self(os::pidfd_open(::getpid()));
   if (!send_all(socket, pidfd, &head, sizeof head, self.get())) return false;
   for (std::size_t at = 0; at < bytes.size();) {
@@ -135,10 +136,12 @@ std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
   os::Packet first = os::receive_packet(socket, &head, sizeof head);
   if (first.size == 0) return std::nullopt;
   if (first.size < 0) throw OsError(static_cast<int>(-first.size), "cannot receive the order of the parent process");
-  if (first.size != sizeof head || head.magic != kOrderMagic) throw DecodeError("what came over the parent's socket is no order of brood");
+  if (first.size != sizeof head || head.magic != kOrderMagic)
+    throw DecodeError("what came over the parent's socket is no order of brood");
   if (head.protocol != kProtocol) {
-    throw DecodeError("the parent process speaks version " + std::to_string(head.protocol) + " of the protocol between processes, this one speaks " +
-                      std::to_string(kProtocol) + ": brood's library was replaced while the parent ran; restart the parent");
+    throw DecodeError("the parent process speaks version " + std::to_string(head.protocol) +
+                      " of the protocol between processes, this one speaks " + std::to_string(kProtocol) +
+                      ": brood's library was replaced while the parent ran; restart the parent");
   }
   parent_pidfd = std::move(first.passenger);
   // Grows with what arrives: a size alone allocates nothing.

@@ -1,12 +1,12 @@
 #include "process/current.hpp"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <iostream>
 #include <mutex>
 
+#include "base/fork_order.hpp"
 #include "brood/error.hpp"
 #include "os/program.hpp"
 #include "registry/registry.hpp"
@@ -33,7 +33,7 @@ State& state() {
   // inherits it locked by a thread that it does not have.
   static auto* const it = [] {
     auto* made = new State;
-    ::pthread_atfork([] { state().mutex.lock(); }, [] { state().mutex.unlock(); }, [] { state().mutex.unlock(); });
+    base::hold_across_fork(base::ForkOrder::process, {[] { state().mutex.lock(); }, [] { state().mutex.unlock(); }});
     return made;
   }();
   return *it;
@@ -103,8 +103,10 @@ void warn_of_threads_before_fork() {
     hook = it.fork_warning;
   }
   if (!hook) return;
-  hook("brood: process " + std::to_string(::getpid()) + " has " + std::to_string(others) + " other thread" + (others == 1 ? "" : "s") +
-       " and uses the start method fork; locks that they hold now stay locked for ever in the child. Prefer forkserver or spawn.");
+  hook("brood: process " + std::to_string(::getpid()) + " has " + std::to_string(others) + " other thread" +
+       (others == 1 ? "" : "s") +
+       " and uses the start method fork; locks that they hold now stay locked for ever in the child. Prefer forkserver "
+       "or spawn.");
 }
 
 }  // namespace process
@@ -126,8 +128,9 @@ void set_start_method(StartMethod method, bool force) {
   auto& it = process::state();
   const std::lock_guard guard(it.mutex);
   if (it.method && !force) {
-    throw UsageError("set_start_method(" + std::string(to_string(method)) + "): the start method is settled already, as " +
-                     std::string(to_string(*it.method)) + "; choose once, before the first start(), or force it");
+    throw UsageError("set_start_method(" + std::string(to_string(method)) +
+                     "): the start method is settled already, as " + std::string(to_string(*it.method)) +
+                     "; choose once, before the first start(), or force it");
   }
   it.method = method;
 }

@@ -24,11 +24,12 @@ namespace {
 
 constexpr int kRefused = 255;
 
-/// A process that was told to be a child and is not one of ours must not run the program's main: whoever started it does
-/// not expect that, and a child that starts children would breed.
+/// A process that was told to be a child and is not one of ours must not run the program's main: whoever started it
+/// does not expect that, and a child that starts children would breed.
 [[noreturn]] void refuse(const std::string& why) noexcept {
-  std::fprintf(stderr, "brood: process %d was started with %s in its environment, but %s. It ends here; main() was not run.\n", ::getpid(),
-               kEntryVariable, why.c_str());
+  std::fprintf(stderr,
+               "brood: process %d was started with %s in its environment, but %s. It ends here; main() was not run.\n",
+               ::getpid(), kEntryVariable, why.c_str());
   std::fflush(stderr);
   ::_exit(kRefused);
 }
@@ -37,7 +38,8 @@ constexpr int kRefused = 255;
 base::UniqueFd verified_socket(const std::string& text) {
   int fd = -1;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), fd);
-  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || fd < 0) refuse("its value is no descriptor's number");
+  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || fd < 0)
+    refuse("its value is no descriptor's number");
   const auto peer = os::peer_of(fd);
   if (!peer) refuse("descriptor " + text + " is not a socket of brood");
   base::UniqueFd socket(fd);

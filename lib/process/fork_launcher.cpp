@@ -16,8 +16,8 @@ namespace brood::inline v1::process {
 Launched launch_by_fork() {
   os::SocketPair pair = os::packet_socket_pair();
   if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
-  // The list of loaded modules is read here, for the child: glibc does not reset the lock of dl_iterate_phdr in a forked
-  // child, so if another thread held it at the moment of the fork, the child could never read the list itself.
+  // The list of loaded modules is read here, for the child: glibc does not reset the lock of dl_iterate_phdr in a
+  // forked child, so if another thread held it at the moment of the fork, the child could never read the list itself.
   (void)os::identify(reinterpret_cast<const void*>(&launch_by_fork));
   // From fork until its handlers are reset the child has all signals blocked: a handler of the application would act on
   // things that belong to the parent.

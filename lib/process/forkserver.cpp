@@ -24,7 +24,10 @@ namespace {
 class ForkServer {
  public:
   ForkServer(base::UniqueFd control, base::UniqueFd parent)
-      : control_(std::move(control)), parent_(std::move(parent)), epoll_(::epoll_create1(EPOLL_CLOEXEC)), descriptor_limit_(os::raise_descriptor_limit()) {
+      : control_(std::move(control)),
+        parent_(std::move(parent)),
+        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        descriptor_limit_(os::raise_descriptor_limit()) {
     struct sigaction ignore {};
     ignore.sa_handler = SIG_IGN;
     // Ctrl-C goes to the whole terminal group; the parent decides what it means.
@@ -68,8 +71,8 @@ class ForkServer {
     if (kid == kids_.end()) return;
     const os::Ending ending = os::reap(pidfd);
     if (ending.fate == os::Fate::running) return;
-    // Closing does not take it out of the epoll set: the parent has a descriptor of the same open file, and would keep us
-    // awake with a pidfd that stays readable for ever.
+    // Closing does not take it out of the epoll set: the parent has a descriptor of the same open file, and would keep
+    // us awake with a pidfd that stays readable for ever.
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pidfd, nullptr);
     if (ending.fate == os::Fate::known) say(kid->second.socket.get(), Said::ended, ending.exit_code);
     kids_.erase(kid);

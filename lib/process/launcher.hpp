@@ -19,10 +19,10 @@ struct Order;
 /// How long a daemon has between SIGTERM and SIGKILL, and others that have been told to end.
 inline constexpr std::int64_t kGraceNs = 1'000'000'000;
 
-/// A new process, and our end of its socket. It runs nothing before it has its order, and ends quietly if that end is closed,
-/// so it can not be gone before we have its pidfd.
+/// A new process, and our end of its socket. It runs nothing before it has its order, and ends quietly if that end is
+/// closed, so it can not be gone before we have its pidfd.
 struct Launched {
-  pid_t pid = 0;         ///< 0 as long as a forkserver has not told us
+  pid_t pid = 0;  ///< 0 as long as a forkserver has not told us
   base::UniqueFd pidfd;
   base::UniqueFd socket;
   std::shared_ptr<Server> server;  ///< whose child it is; null: ours
@@ -59,7 +59,7 @@ class Server {
   void forget() noexcept;
 
  private:
-  Launched it_;  ///< its socket is the control socket
+  Launched it_;        ///< its socket is the control socket
   const pid_t owner_;  ///< only this process ends it; one that the application forked has but a copy
 };
 /// pid of the forkserver if there is one, else 0. For tests.
@@ -69,8 +69,8 @@ void dismiss_forkserver() noexcept;
 /// In a forked child.
 void forget_forkserver() noexcept;
 
-/// Body of the forkserver: forks on request until the control socket or the parent ends. Returns in each child, with its
-/// socket; the server itself ends inside.
+/// Body of the forkserver: forks on request until the control socket or the parent ends. Returns in each child, with
+/// its socket; the server itself ends inside.
 [[nodiscard]] base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd);
 
 /// Throws OsError for a failed step of making a process, with the remedy for the limit that was met.

@@ -15,7 +15,8 @@
 namespace brood::inline v1::process {
 namespace {
 
-/// Where a status that somebody else has to report (a forkserver, or init for an orphan) is not worth waiting for any longer.
+/// Where a status that somebody else has to report (a forkserver, or init for an orphan) is not worth waiting for any
+/// longer.
 constexpr std::int64_t kReportPatienceNs = 10'000'000'000;
 constexpr std::int64_t kOrphanPatienceNs = 2'000'000'000;
 constexpr std::int64_t kOrphanStepNs = 5'000'000;
@@ -55,8 +56,8 @@ void listen_to_the_end(Launched& it, std::optional<int>& reported, std::optional
 void abandon(Launched& it) noexcept {
   it.socket.reset();  // whereupon it ends by itself
   if (!it.server) {
-    // Without a word from it a pidfd opened after fork() could be another process's by now (the application reaped our child,
-    // the pid was used again): what is not our child is not waited for and not killed.
+    // Without a word from it a pidfd opened after fork() could be another process's by now (the application reaped our
+    // child, the pid was used again): what is not our child is not waited for and not killed.
     const os::Ending ending = os::reap(it.pidfd.get());
     if (ending.fate != os::Fate::running) return;
   }
@@ -74,7 +75,8 @@ int find_exit_code(Launched& it) noexcept {
     const os::Ending ending = os::reap(it.pidfd.get());
     if (ending.fate == os::Fate::known) return ending.exit_code;
   }
-  // Somebody else has its status: the forkserver tells us; an application that reaps everybody, or ignores SIGCHLD, does not.
+  // Somebody else has its status: the forkserver tells us; an application that reaps everybody, or ignores SIGCHLD,
+  // does not.
   std::optional<int> reported;
   std::optional<int> word;
   listen_to_the_end(it, reported, word);
@@ -102,7 +104,8 @@ bool await_birth(Launched& it) {
       case Said::end:
         // A killed process closes its descriptors a moment before it has ended.
         if (os::wait_ended(it.server->pidfd(), Deadline::never().capped(kGraceNs))) return false;
-        throw OsError(EMFILE, "the forkserver could not take the socket of a child (raise the limit of open files: ulimit -n)");
+        throw OsError(EMFILE,
+                      "the forkserver could not take the socket of a child (raise the limit of open files: ulimit -n)");
       case Said::nothing: {
         if (server_ended) return false;
         const os::Ready ready = os::wait_ready(socket, POLLIN, it.server->pidfd(), Deadline::never());
@@ -131,8 +134,10 @@ void bring_up(Launched& it, const Order& order) {
       if (message.said == Said::ended) reported = message.number;
       if (message.said == Said::end || message.said == Said::ended || (message.said == Said::nothing && gone)) {
         if (!reported && gone) reported = find_exit_code(it);
-        why = "the new process did not get as far as running anything" + (reported ? ": " + ending_text(*reported) : std::string()) +
-              "; see its standard error. (Does something before brood::init() end the program or start a process, or is init() not reached?)";
+        why = "the new process did not get as far as running anything" +
+              (reported ? ": " + ending_text(*reported) : std::string()) +
+              "; see its standard error. (Does something before brood::init() end the program or start a process, or "
+              "is init() not reached?)";
         break;
       }
       if (message.said == Said::nothing) gone = os::wait_ready(socket, POLLIN, it.pidfd.get(), Deadline::never()).ended;

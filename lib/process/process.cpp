@@ -43,8 +43,8 @@ struct Process::Impl {
   void require_usable(const char* operation) const {
     if (closed) misuse(operation, "is closed; only name, daemon and the printed form can be used");
     if (creator != ::getpid()) {
-      misuse(operation, "belongs to process " + std::to_string(creator) + ", which made it; this is process " + std::to_string(::getpid()) +
-                            ", which has only a copy");
+      misuse(operation, "belongs to process " + std::to_string(creator) + ", which made it; this is process " +
+                            std::to_string(::getpid()) + ", which has only a copy");
     }
   }
   /// Errors: as above; NotStarted.
@@ -71,12 +71,16 @@ StartMethod Process::Impl::begin_start() {
   const std::lock_guard guard(mutex);
   require_usable("Process::start");
   if (child || starting) misuse("Process::start", "was started before; make a new Process for each run");
-  if (self.daemon) misuse("Process::start", "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
+  if (self.daemon)
+    misuse("Process::start",
+           "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
   const StartMethod chosen = method.value_or(process::settled_start_method());
   if (chosen != StartMethod::fork && !process::is_armed()) {
     misuse("Process::start", "cannot be started by " + std::string(to_string(chosen)) +
-                                 ": the child executes this program again and would run main() instead of the target, since brood::init() was not "
-                                 "called. Cures: call brood::init(argc, argv) first in main(); or link with brood-main (-Wl,--wrap=main), which does "
+                                 ": the child executes this program again and would run main() instead of the target, "
+                                 "since brood::init() was not "
+                                 "called. Cures: call brood::init(argc, argv) first in main(); or link with brood-main "
+                                 "(-Wl,--wrap=main), which does "
                                  "it; or use StartMethod::fork. No process was made.");
   }
   starting = true;
@@ -91,7 +95,8 @@ void Process::Impl::end_start(std::shared_ptr<process::Child> made) noexcept {
 }
 
 Process::Process(ProcessOptions options) : Process(std::move(options), detail::PackedCall{}) {}
-Process::Process(ProcessOptions options, detail::PackedCall call) : impl_(std::make_unique<Impl>(std::move(options), std::move(call))) {}
+Process::Process(ProcessOptions options, detail::PackedCall call)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(call))) {}
 Process::Process(Process&& other) noexcept = default;
 
 Process& Process::operator=(Process&& other) noexcept {
@@ -187,7 +192,8 @@ void Process::set_daemon(bool daemon) {
   Impl& it = impl();
   const std::lock_guard guard(it.mutex);
   it.require_usable("Process::set_daemon");
-  if (it.child || it.starting) it.misuse("Process::set_daemon", "has been started; whether it is a daemon is settled then");
+  if (it.child || it.starting)
+    it.misuse("Process::set_daemon", "has been started; whether it is a daemon is settled then");
   it.daemon = daemon;
 }
 
@@ -201,7 +207,8 @@ void Process::close() {
   const std::lock_guard guard(it.mutex);
   if (it.closed) return;
   it.require_usable("Process::close");
-  if (it.starting || (it.child && !it.child->ended())) it.misuse("Process::close", "is still running; join it first, or terminate and join it");
+  if (it.starting || (it.child && !it.child->ended()))
+    it.misuse("Process::close", "is still running; join it first, or terminate and join it");
   if (it.child) (void)it.child->exit_code();  // reaps
   it.closed = true;
   child = std::move(it.child);

@@ -1,3 +1,4 @@
+#include <unistd.h>
 #include <cerrno>
 #include <string>
 #include <string_view>
@@ -10,8 +11,6 @@
 #include "process/current.hpp"
 #include "process/entry.hpp"
 #include "process/launcher.hpp"
-
-extern char** environ;
 
 namespace brood::inline v1::process {
 namespace {
@@ -42,7 +41,8 @@ const std::string& executable() {
   if (found.empty()) found = os::own_executable();
   if (found.empty()) {
     throw StartError(
-        "cannot find this program's file to execute it again: it was started through another program (ld.so, valgrind) and has been "
+        "cannot find this program's file to execute it again: it was started through another program (ld.so, valgrind) "
+        "and has been "
         "deleted since, or /proc is not mounted; use the start method fork");
   }
   return found;
@@ -78,8 +78,12 @@ Launched launch(StartMethod method) {
 void throw_launch_error(int error_number, const std::string& step) {
   const char* remedy = "";
   switch (error_number) {
-    case EAGAIN: remedy = " (the limit of processes is reached: ulimit -u, or pids.max of the control group; join or end some)"; break;
-    case EMFILE: remedy = " (this process has no descriptor left: raise ulimit -n, or close some; a started process takes two)"; break;
+    case EAGAIN:
+      remedy = " (the limit of processes is reached: ulimit -u, or pids.max of the control group; join or end some)";
+      break;
+    case EMFILE:
+      remedy = " (this process has no descriptor left: raise ulimit -n, or close some; a started process takes two)";
+      break;
     case ENFILE: remedy = " (the machine has no descriptor left: fs.file-max)"; break;
     case ENOMEM: remedy = " (out of memory; the start method forkserver needs least)"; break;
     case E2BIG: remedy = " (command line and environment are too long)"; break;

@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::int64_t kTickNs = 1'000'000'000;
 constexpr std::int64_t kBuryPatienceNs = 5'000'000;
-constexpr unsigned kWatched = 2;
 
 enum class Direction : std::uint8_t { successors, predecessors };
 
@@ -35,8 +34,6 @@ std::uint32_t neighbour(std::uint32_t index, Direction direction, unsigned skip)
   }
   return 0;
 }
-
-bool marked_by_kernel(const Slot& slot) noexcept { return (slot.live.load() & os::kThreadDied) != 0; }
 
 /// What the identity in a slot says, read only while the generation stands.
 bool read_identity(Id id, os::ProcessIdentity& out) noexcept {
@@ -70,8 +67,7 @@ void bury(Id id) noexcept {
   heads.deaths.fetch_add(1);
   heads.needs_gc.store(1);
   broadcast();
-  // The kernel woke one watcher only. The other would sleep on the word of the dead for ever, and not watch whoever is its
-  // next neighbour now: with its one remaining watcher dead too, that neighbour could die unnoticed.
+  // Its watchers have other neighbours to watch now.
   kick_watchers_of(slot_of(id));
 }
 
@@ -117,8 +113,8 @@ Id id_in(std::uint32_t index) noexcept {
 }
 
 /// Follows the two next living slots; true if all of them are alive and can be slept on.
-bool choose(std::uint32_t my_index, std::array<Watched, kWatched>& watched) noexcept {
-  for (unsigned i = 0; i < kWatched; ++i) {
+bool choose(std::uint32_t my_index, std::array<Watched, kWatchers>& watched) noexcept {
+  for (unsigned i = 0; i < kWatchers; ++i) {
     const std::uint32_t index = neighbour(my_index, Direction::successors, i);
     const Id wanted = index == 0 ? kNobody : id_in(index);
     if (index != 0 && wanted == kNobody) return false;
@@ -126,28 +122,29 @@ bool choose(std::uint32_t my_index, std::array<Watched, kWatched>& watched) noex
       watched[i] = {};
       continue;
     }
-    if (i + 1 < kWatched && watched[i + 1].id == wanted) std::swap(watched[i], watched[i + 1]);
+    if (i + 1 < kWatchers && watched[i + 1].id == wanted) std::swap(watched[i], watched[i + 1]);
     if (watched[i].id != wanted) {
       watched[i].follow(wanted);
       if (watched[i].id != wanted) return false;
     }
     if (watched[i].watch.state == os::Watch::State::gone || marked_by_kernel(slot(wanted))) {
-      // Who cannot prove the death passes the kernel's single wake on to the other watcher.
-      if (!bury_when_gone(wanted, watched[i].who, watched[i].watch, kBuryPatienceNs)) os::futex_wake(slot(wanted).live, 1);
+      bury_when_gone(wanted, watched[i].who, watched[i].watch, kBuryPatienceNs);
       return false;
     }
   }
   return true;
 }
 
-void sleep_until_news(Slot& mine, std::uint32_t kick, const std::array<Watched, kWatched>& watched) noexcept {
-  std::array<os::WordSeen, 1 + kWatched> words = {{{&mine.kick, kick}}};
+void sleep_until_news(Slot& mine, std::uint32_t kick, const std::array<Watched, kWatchers>& watched) noexcept {
+  std::array<os::WordSeen, 1 + kWatchers> words = {{{&mine.kick, kick}}};
   unsigned count = 1;
-  for (const auto& other : watched) {
-    if (other.id == kNobody) continue;
-    const std::uint32_t live = slot(other.id).live.load();
-    if ((live & os::kThreadDied) != 0 || !is_alive(other.id)) return;
-    words[count++] = {&slot(other.id).live, live};
+  for (unsigned i = 0; i < kWatchers; ++i) {
+    const Id other = watched[i].id;
+    if (other == kNobody) continue;
+    os::Word& word = live_word(slot(other), i);
+    const std::uint32_t live = word.load();
+    if ((live & os::kThreadDied) != 0 || !is_alive(other)) return;
+    words[count++] = {&word, live};
   }
   const auto& can = os::capabilities();
   constexpr std::int64_t kPollNs = 20'000'000;
@@ -159,8 +156,19 @@ void sleep_until_news(Slot& mine, std::uint32_t kick, const std::array<Watched, 
   }
 }
 
+/// While neighbours come and go two watchers may sleep on one word for a moment. The one that the kernel wakes may be
+/// the one that chooses other neighbours now or leaves: it must not keep the wake-up to itself. The mark comes before
+/// the wake, so whoever has swallowed one sees it here.
+void pass_wakes_on(const std::array<Watched, kWatchers>& watched) noexcept {
+  for (unsigned i = 0; i < kWatchers; ++i) {
+    if (watched[i].id == kNobody) continue;
+    Slot& other = slot(watched[i].id);
+    if (marked_by_kernel(other)) os::futex_wake_all(live_word(other, i));
+  }
+}
+
 /// The fallback timer's look: a stopped watcher, or a kernel that skipped the mark.
-void look_round(std::array<Watched, kWatched>& watched) noexcept {
+void look_round(std::array<Watched, kWatchers>& watched) noexcept {
   for (auto& other : watched) {
     if (other.id == kNobody || !is_alive(other.id)) continue;
     if (!marked_by_kernel(slot(other.id)) && held_pidfd_ended(other.who, other.watch.pidfd.get())) {
@@ -173,7 +181,7 @@ void look_round(std::array<Watched, kWatched>& watched) noexcept {
 }  // namespace
 
 void kick_watchers_of(std::uint32_t slot_index) noexcept {
-  for (unsigned i = 0; i < kWatched; ++i) {
+  for (unsigned i = 0; i < kWatchers; ++i) {
     const std::uint32_t index = neighbour(slot_index, Direction::predecessors, i);
     if (index == 0) return;
     Slot& watcher = registry().slots[index];
@@ -195,7 +203,7 @@ bool bury_if_gone(Id id, std::int64_t patience_ns) noexcept {
 void run_helper(Id me) noexcept {
   ::prctl(PR_SET_NAME, "brood-helper");
   Slot& mine = slot(me);
-  os::mark_at_thread_end(mine.robust, mine.live);
+  os::mark_at_thread_end(mine.robust);
   StateWord state = StateWord::unpack(mine.state.load());
   state.state = SlotState::alive;
   mine.state.store(state.pack());
@@ -203,18 +211,15 @@ void run_helper(Id me) noexcept {
   g_self.id.store(me);
   os::futex_wake_all(g_self.id);
 
-  std::array<Watched, kWatched> watched;
+  std::array<Watched, kWatchers> watched;
   while (g_self.id.load() == me) {
     const std::uint32_t kick = mine.kick.load();
     // The look at g_self comes after the read of the kick: leave() writes it before it kicks.
     if (g_self.id.load() != me) break;
     if (!choose(slot_of(me), watched)) continue;
     sleep_until_news(mine, kick, watched);
+    pass_wakes_on(watched);
     if (g_self.id.load() == me) look_round(watched);
-  }
-  // The kernel wakes one watcher of the dead. If that was us, on our way out, the others must look in our place.
-  for (const auto& other : watched) {
-    if (other.id != kNobody) os::futex_wake_all(slot(other.id).live);
   }
   g_self.helper_ended.store(me);
   os::futex_wake_all(g_self.helper_ended);

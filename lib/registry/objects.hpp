@@ -14,11 +14,13 @@ namespace brood::inline v1::registry {
 /// would give them out a second time.
 void keep();
 
-[[nodiscard]] inline detail::Object create(const shm::CreateRequest& request, const std::function<void(void* body)>& init) {
+[[nodiscard]] inline detail::Object create(const shm::CreateRequest& request,
+                                           const std::function<void(void* body)>& init) {
   keep();
   return shm::create(request, init);
 }
-[[nodiscard]] inline detail::Object open_or_create(const shm::CreateRequest& request, const std::function<void(void* body)>& init) {
+[[nodiscard]] inline detail::Object open_or_create(const shm::CreateRequest& request,
+                                                   const std::function<void(void* body)>& init) {
   keep();
   return shm::open_or_create(request, init);
 }

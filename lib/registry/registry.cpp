@@ -13,6 +13,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/fork_order.hpp"
 #include "brood/deadline.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
@@ -42,7 +43,8 @@ Mapping& mapping() {
   static auto* const it = [] {
     auto* made = new Mapping;
     // Taken across fork, so that no child inherits it locked by a thread that it does not have.
-    ::pthread_atfork([] { mapping().mutex.lock(); }, [] { mapping().mutex.unlock(); }, [] { mapping().mutex.unlock(); });
+    base::hold_across_fork(base::ForkOrder::registry,
+                           {[] { mapping().mutex.lock(); }, [] { mapping().mutex.unlock(); }});
     return made;
   }();
   return *it;
@@ -95,13 +97,17 @@ void map_registry() {
   const std::uint64_t theirs = registry().heads.pid_namespace;
   const std::uint64_t ours = os::pid_namespace();
   if (theirs != 0 && ours != 0 && theirs != ours) {
-    throw UsageError("the domain " + domain_directory() + " is in use by processes of another pid namespace (" + std::to_string(theirs) + ", ours is " +
-                     std::to_string(ours) + "), whose deaths this process could not see; give each container a domain of its own (BROOD_DOMAIN)");
+    throw UsageError(
+        "the domain " + domain_directory() + " is in use by processes of another pid namespace (" +
+        std::to_string(theirs) + ", ours is " + std::to_string(ours) +
+        "), whose deaths this process could not see; give each container a domain of its own (BROOD_DOMAIN)");
   }
 }
 
 /// A process killed while it joined leaves a slot with its pid and nothing else.
-bool joiner_is_gone(const StateWord& state) noexcept { return ::kill(static_cast<pid_t>(state.pid), 0) != 0 && errno == ESRCH; }
+bool joiner_is_gone(const StateWord& state) noexcept {
+  return ::kill(static_cast<pid_t>(state.pid), 0) != 0 && errno == ESRCH;
+}
 
 Id claim_slot() {
   const auto pid = static_cast<std::uint32_t>(::getpid());
@@ -119,14 +125,16 @@ Id claim_slot() {
     if (i >= all.heads.slots_used.load() && os::populate(&candidate, kPage) == -ENOSPC) {
       throw NoSpace("no room in " + domain_directory() + " for this process's record (4096 bytes)");
     }
-    if (!candidate.state.compare_exchange_strong(word, StateWord{pid, state.generation, SlotState::joining}.pack())) continue;
+    if (!candidate.state.compare_exchange_strong(word, StateWord{pid, state.generation, SlotState::joining}.pack()))
+      continue;
     std::uint32_t used = all.heads.slots_used.load();
-    while (used <= i && !all.heads.slots_used.compare_exchange_weak(used, i + 1)) {
-    }
+    while (used <= i && !all.heads.slots_used.compare_exchange_weak(used, i + 1)) {}
     return make_id(state.generation, i);
   }
-  throw OsError(EAGAIN, "the domain " + domain_directory() + " is full: " + std::to_string(kSlots - 1) +
-                            " processes share objects in it; end some, or give groups of processes domains of their own (BROOD_DOMAIN)");
+  throw OsError(
+      EAGAIN,
+      "the domain " + domain_directory() + " is full: " + std::to_string(kSlots - 1) +
+          " processes share objects in it; end some, or give groups of processes domains of their own (BROOD_DOMAIN)");
 }
 
 void fill_slot(Slot& mine) {
@@ -134,7 +142,8 @@ void fill_slot(Slot& mine) {
   mine.uid = ::geteuid();
   mine.claims.store(0);
   mine.unrecorded_sleepers.store(0);
-  mine.joined_unix_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  mine.joined_unix_ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   ::prctl(PR_GET_NAME, mine.command);
   std::memset(mine.process_name, 0, sizeof mine.process_name);
   const std::string& name = mapping().process_name;
@@ -157,7 +166,8 @@ int start_helper(Id id) noexcept {
     run_helper(static_cast<Id>(reinterpret_cast<std::uintptr_t>(argument)));
     return nullptr;
   };
-  const int error = ::pthread_create(&thread, &attributes, body, reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)));
+  const int error =
+      ::pthread_create(&thread, &attributes, body, reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)));
   ::pthread_attr_destroy(&attributes);
   if (error != 0) return error;
   while (g_self.id.load() == kNobody) os::futex_wait(g_self.id, kNobody, Deadline::never());
@@ -182,7 +192,8 @@ bool anybody_waits_for(Id me) noexcept {
 }  // namespace
 
 void keep() {
-  if (g_registry.load(std::memory_order_relaxed) != nullptr) [[likely]] return;
+  if (g_registry.load(std::memory_order_relaxed) != nullptr) [[likely]]
+    return;
   auto& mine = mapping();
   const std::lock_guard guard(mine.mutex);
   map_registry();
@@ -226,10 +237,10 @@ void leave() noexcept {
   g_self.id.store(kNobody);
   g_self.records_in_use.store(0);
   std::uint64_t word = mine.state.load();
-  mine.live.store(0);
+  for (unsigned watcher = 0; watcher < kWatchers; ++watcher) live_word(mine, watcher).store(0);
   mine.dead_pid.store(StateWord::unpack(word).pid);
-  // SYNC leave: the freed state comes before the look at the sleepers' records, and they publish before they look at it;
-  // all four are sequentially consistent, so one of the two sees the other.
+  // SYNC leave: the freed state comes before the look at the sleepers' records, and they publish before they look at
+  // it; all four are sequentially consistent, so one of the two sees the other.
   mine.state.compare_exchange_strong(word, StateWord::unpack(word).freed().pack(), std::memory_order_seq_cst);
   heads.clean_leaves.fetch_add(1, std::memory_order_relaxed);
   if (!alone || claims || anybody_waits_for(me)) {

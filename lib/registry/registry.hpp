@@ -28,7 +28,8 @@ Id join();
 /// Identity of this process; joins at the first call. Two loads.
 inline Id self() {
   const Id id = g_self.id.load(std::memory_order_relaxed);
-  if (id != kNobody) [[likely]] return id;
+  if (id != kNobody) [[likely]]
+    return id;
   return join();
 }
 /// The same without joining: kNobody if this process has no slot.
@@ -43,7 +44,8 @@ struct TidCache {
 extern thread_local constinit TidCache t_tid;
 std::uint32_t refresh_tid(Id me) noexcept;
 inline std::uint32_t self_tid(Id me) noexcept {
-  if (t_tid.of == me) [[likely]] return t_tid.tid;
+  if (t_tid.of == me) [[likely]]
+    return t_tid.tid;
   return refresh_tid(me);
 }
 
@@ -53,13 +55,14 @@ inline os::Word& death_word() noexcept { return registry().heads.death; }
 
 /// False once the process has left or its death is proved. Only then may anybody take what it held.
 inline bool is_alive(Id id) noexcept {
-  // SYNC burial: acquire pairs with the release of the CAS that frees the slot; what the dead wrote is visible after it.
+  // SYNC burial: acquire pairs with the release of the CAS that frees the slot; what the dead wrote is visible after
+  // it.
   const StateWord state = StateWord::unpack(slot(id).state.load(std::memory_order_acquire));
   return state.state == SlotState::alive && (state.generation & kGenerationMask) == generation_of(id);
 }
 
-/// Leaves the domain in good order: at exit, and before programs unshare or setns. Sleepers are woken only if they could
-/// be waiting for this process. The next use of a shared object joins again.
+/// Leaves the domain in good order: at exit, and before programs unshare or setns. Sleepers are woken only if they
+/// could be waiting for this process. The next use of a shared object joins again.
 void leave() noexcept;
 
 /// Proves the death of `id` if it is dead, within about `patience_ns`; true if it is (now) known to be gone.
@@ -76,7 +79,8 @@ void broadcast() noexcept;
 void set_process_name(std::string_view name);
 [[nodiscard]] std::string process_name();
 
-/// Helper thread's body (helper.cpp): owns the liveness word of `me`, watches two neighbours. Returns when `me` has left.
+/// Helper thread's body (helper.cpp): owns the liveness word of `me`, watches two neighbours. Returns when `me` has
+/// left.
 void run_helper(Id me) noexcept;
 /// The helpers that watch this slot look again.
 void kick_watchers_of(std::uint32_t slot_index) noexcept;

@@ -92,11 +92,12 @@ void Sleeper::publish(Id blocked_on) noexcept {
   if (record_ != nullptr) record_->blocked_on.store(blocked_on);
 }
 
-Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen, Id blocked_on) noexcept {
+Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen,
+                              Id blocked_on) noexcept {
   if (deadline_.passed()) return Woken::timed_out;
   publish(blocked_on);
-  // SYNC leave: what we wait for is published before we look whether that process is still there; leave() frees its slot
-  // before it looks at the records. All sequentially consistent: one of the two sees the other.
+  // SYNC leave: what we wait for is published before we look whether that process is still there; leave() frees its
+  // slot before it looks at the records. All sequentially consistent: one of the two sees the other.
   if (blocked_on != kNobody && !is_alive_seq_cst(blocked_on)) return Woken::look_again;
   slept_ = true;
   const auto& can = os::capabilities();
@@ -104,10 +105,11 @@ Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uin
   if (!can.futex_waitv) {
     until = deadline_.capped(kPollNs);
   } else if (can.tick) {
-    const bool dying = blocked_on != kNobody && (slot(blocked_on).live.load() & os::kThreadDied) != 0;
+    const bool dying = blocked_on != kNobody && marked_by_kernel(slot(blocked_on));
     until = deadline_.capped(dying ? kDyingTickNs : kTickNs);
   }
-  const os::Wake wake = can.futex_waitv ? os::futex_wait_either(word, seen, death_word(), deaths_seen, until) : os::futex_wait(word, seen, until);
+  const os::Wake wake = can.futex_waitv ? os::futex_wait_either(word, seen, death_word(), deaths_seen, until)
+                                        : os::futex_wait(word, seen, until);
   if (wake == os::Wake::woken) return Woken::look_again;
   return deadline_.passed() ? Woken::timed_out : Woken::tick;
 }

@@ -54,8 +54,12 @@ ValueCore ValueCore::create_named(std::string_view name, const Type& type, const
 ValueCore ValueCore::open_or_create(std::string_view name, const Type& type, const void* initial) {
   return ValueCore(make(shm::given_name(name), type, initial, true));
 }
-ValueCore ValueCore::open(const Handle& handle, const Type& type) { return ValueCore(registry::open(handle, Kind::value, payload(type))); }
-ValueCore ValueCore::open_named(std::string_view name, const Type& type) { return ValueCore(registry::open_named(name, Kind::value, payload(type))); }
+ValueCore ValueCore::open(const Handle& handle, const Type& type) {
+  return ValueCore(registry::open(handle, Kind::value, payload(type)));
+}
+ValueCore ValueCore::open_named(std::string_view name, const Type& type) {
+  return ValueCore(registry::open_named(name, Kind::value, payload(type)));
+}
 bool remove_value(std::string_view name) { return shm::remove_named(name, Kind::value); }
 
 void* ValueCore::begin(Deadline deadline) {
@@ -80,8 +84,8 @@ void ValueCore::commit() noexcept {
     body.lock.depth.store(depth - 1, std::memory_order_relaxed);
     return;
   }
-  // SYNC value: release publishes the working copy together with its number; whoever takes over our lock after our death
-  // reads either the old value or the whole new one.
+  // SYNC value: release publishes the working copy together with its number; whoever takes over our lock after our
+  // death reads either the old value or the whole new one.
   body.current.store(1 - body.current.load(std::memory_order_relaxed), std::memory_order_release);
   body.lock.depth.store(0, std::memory_order_relaxed);
   sync::release(body.lock);

@@ -1,7 +1,5 @@
 #include "shm/attachments.hpp"
 
-#include <pthread.h>
-
 #include <boost/interprocess/detail/os_file_functions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "base/fork_order.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "shm/domain.hpp"
@@ -24,7 +23,9 @@ namespace bip = boost::interprocess;
 class Mappable {
  public:
   explicit Mappable(int fd) : fd_(fd) {}
-  [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const { return bip::ipcdetail::mapping_handle_from_file_handle(fd_); }
+  [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const {
+    return bip::ipcdetail::mapping_handle_from_file_handle(fd_);
+  }
   [[nodiscard]] bip::mode_t get_mode() const { return bip::read_write; }
 
  private:
@@ -46,7 +47,8 @@ struct Lists {
 Lists& lists() {
   static auto* const it = [] {
     auto* made = new Lists;
-    ::pthread_atfork([] { lists().mutex.lock(); }, [] { lists().mutex.unlock(); }, [] { lists().mutex.unlock(); });
+    base::hold_across_fork(base::ForkOrder::attachments,
+                           {[] { lists().mutex.lock(); }, [] { lists().mutex.unlock(); }});
     return made;
   }();
   return *it;
@@ -72,13 +74,15 @@ void let_go_of_mappings() noexcept {
 
 }  // namespace
 
-detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name, std::string file) {
+detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name,
+                           std::string file) {
   auto made = std::make_unique<Mapped>();
   try {
     made->region = bip::mapped_region(Mappable(fd), bip::read_write, 0, size_bytes);
   } catch (const bip::interprocess_exception& error) {
     const int number = error.get_native_error() != 0 ? error.get_native_error() : ENOMEM;
-    throw OsError(number, "cannot map " + std::to_string(size_bytes) + " bytes of brood:" + std::string(to_string(kind)) +
+    throw OsError(number, "cannot map " + std::to_string(size_bytes) +
+                              " bytes of brood:" + std::string(to_string(kind)) +
                               (number == ENOMEM ? " (address space or vm.max_map_count exhausted?)" : ""));
   }
   made->base = made->region.get_address();

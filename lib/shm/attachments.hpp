@@ -10,7 +10,8 @@
 namespace brood::inline v1::shm {
 
 /// Takes over a fresh mapping of an open, share-locked file and links it.
-[[nodiscard]] detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name, std::string file);
+[[nodiscard]] detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name,
+                                         std::string file);
 /// Unlinks and unmaps; the caller reclaims.
 void detach(detail::Attachment* attachment) noexcept;
 
@@ -18,8 +19,8 @@ void detach(detail::Attachment* attachment) noexcept;
 void remember_orphan(const std::string& file) noexcept;
 void forget_orphan(const std::string& file) noexcept;
 
-/// Runs at exit after the objects with static storage that were made before: replaces every mapping by private zeros, so
-/// that threads still running do no harm, then frees what nobody uses.
+/// Runs at exit after the objects with static storage that were made before: replaces every mapping by private zeros,
+/// so that threads still running do no harm, then frees what nobody uses.
 void register_exit_handler();
 /// The same at once, for a process that ends without running its exit handlers.
 void let_go_of_everything() noexcept;

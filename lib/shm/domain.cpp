@@ -44,9 +44,12 @@ const std::string& domain_directory() {
 
 void set_domain_directory(std::string_view path) {
   auto& it = chosen();
-  if (path.empty() || path.front() != '/') throw UsageError("set_domain_directory: the path must be absolute, got '" + std::string(path) + "'");
+  if (path.empty() || path.front() != '/')
+    throw UsageError("set_domain_directory: the path must be absolute, got '" + std::string(path) + "'");
   if (it.used && it.path == path) return;
-  if (it.used) throw UsageError("set_domain_directory: this process already uses the domain " + it.path + "; choose before the first shared object");
+  if (it.used)
+    throw UsageError("set_domain_directory: this process already uses the domain " + it.path +
+                     "; choose before the first shared object");
   it.path = path;
   (void)domain_directory();
 }
@@ -62,7 +65,8 @@ void ensure_domain() {
                            " belongs to another user or is open to others; brood shares only between processes of one "
                            "user: remove it, or set BROOD_DOMAIN to a directory of your own with mode 0700");
   }
-  throw OsError(-error, "cannot use the domain directory " + path + " (set BROOD_DOMAIN to a directory on a tmpfs that you may write)");
+  throw OsError(-error, "cannot use the domain directory " + path +
+                            " (set BROOD_DOMAIN to a directory on a tmpfs that you may write)");
 }
 
 void remove_domain_if_empty() noexcept { ::rmdir(domain_directory().c_str()); }
@@ -81,13 +85,20 @@ constexpr std::size_t kPinLength = kPin.size() + 3 * base::kHexDigits + 2;
 }  // namespace
 
 std::string pin_file(const PinName& pin) {
-  return std::string(kPin).append(base::hex16(pin.container)).append(".").append(base::hex16(pin.message)).append(".").append(base::hex16(pin.target));
+  return std::string(kPin)
+      .append(base::hex16(pin.container))
+      .append(".")
+      .append(base::hex16(pin.message))
+      .append(".")
+      .append(base::hex16(pin.target));
 }
 
 std::optional<PinName> parse_pin_file(std::string_view file) noexcept {
   if (file.size() != kPinLength || file.substr(0, kPin.size()) != kPin) return std::nullopt;
   file.remove_prefix(kPin.size());
-  const auto field = [&](std::size_t i) { return base::parse_hex16(file.substr(i * (base::kHexDigits + 1), base::kHexDigits)); };
+  const auto field = [&](std::size_t i) {
+    return base::parse_hex16(file.substr(i * (base::kHexDigits + 1), base::kHexDigits));
+  };
   const auto container = field(0), message = field(1), target = field(2);
   if (!container || !message || !target) return std::nullopt;
   return PinName{*container, *message, *target};

@@ -36,7 +36,8 @@ struct Container {
 };
 
 bool read_header(int fd, SegmentHeader& header) noexcept {
-  return ::pread(fd, static_cast<void*>(&header), sizeof header, 0) == static_cast<ssize_t>(sizeof header) && header.magic == kMagic;
+  return ::pread(fd, static_cast<void*>(&header), sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
+         header.magic == kMagic;
 }
 
 /// Named containers are found by listing, since a pin knows only the identity.
@@ -108,7 +109,7 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
 bool reclaim(const std::string& file) noexcept {
   Refused refused{};
   const Freed freed = free_file(domain_path(file), refused);
-  refused != Refused::no && file != kRegistryFile ? remember_orphan(file) : forget_orphan(file);
+  refused != Refused::no&& file != kRegistryFile ? remember_orphan(file) : forget_orphan(file);
   if (freed.done && freed.had_pins) drop_pins_of(freed.id);
   return freed.done;
 }
@@ -120,7 +121,9 @@ void pin(std::uint64_t container, std::uint64_t message, const Handle& target) {
   // EEXIST: the same object twice in one message; one pin serves both.
   if (::link(from.c_str(), to.c_str()) == 0 || errno == EEXIST) return;
   if (errno == ENOENT) throw HandleError(target.str() + ": cannot be sent, the object does not exist any more");
-  if (errno == ENOSPC) throw NoSpace("no room in " + domain_directory() + " for the mark that keeps " + target.str() + " alive in a message");
+  if (errno == ENOSPC)
+    throw NoSpace("no room in " + domain_directory() + " for the mark that keeps " + target.str() +
+                  " alive in a message");
   throw OsError(errno, "cannot pin " + target.str());
 }
 

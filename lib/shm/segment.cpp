@@ -33,16 +33,18 @@ std::string describe(const Handle& handle) {
 
 [[noreturn]] void throw_descriptors(int error, const std::string& what) {
   const bool limit = error == EMFILE || error == ENFILE;
-  throw OsError(error, what + (limit ? " (no free file descriptor: a shared object needs one for an instant while it is made or "
-                                       "opened; close some, or raise `ulimit -n`)"
-                                     : ""));
+  throw OsError(
+      error, what + (limit ? " (no free file descriptor: a shared object needs one for an instant while it is made or "
+                             "opened; close some, or raise `ulimit -n`)"
+                           : ""));
 }
 
 [[noreturn]] void throw_no_space(Kind kind, std::size_t wanted) {
   const std::string& where = domain_directory();
-  throw NoSpace("no room for a " + quoted(kind) + " of " + std::to_string(wanted) + " bytes: " + std::to_string(os::free_bytes(where.c_str())) +
-                " bytes are free in " + where +
-                "; enlarge it (`mount -o remount,size=…`, docker --shm-size), free objects (brood::gc()), or set BROOD_DOMAIN to a larger tmpfs");
+  throw NoSpace("no room for a " + quoted(kind) + " of " + std::to_string(wanted) +
+                " bytes: " + std::to_string(os::free_bytes(where.c_str())) + " bytes are free in " + where +
+                "; enlarge it (`mount -o remount,size=…`, docker --shm-size), free objects (brood::gc()), or set "
+                "BROOD_DOMAIN to a larger tmpfs");
 }
 
 void fill_header(SegmentHeader& header, const CreateRequest& request, std::uint64_t id, std::size_t total) {
@@ -67,26 +69,35 @@ std::string type_name_of(const SegmentHeader& header) {
 }
 
 /// Everything open() promises to check, on a header that anybody of this user may have written.
-void check(const SegmentHeader& header, std::size_t file_bytes, const Handle& handle, Kind kind, const Payload& payload) {
+void check(const SegmentHeader& header, std::size_t file_bytes, const Handle& handle, Kind kind,
+           const Payload& payload) {
   const std::string what = describe(handle);
   if (header.magic != kMagic) throw TypeMismatch(what + ": the file is no brood segment (wrong magic); remove it");
   if (header.layout_version != kLayoutVersion) {
-    throw TypeMismatch(what + ": its segment has layout version " + std::to_string(header.layout_version) + ", this program speaks " +
-                       std::to_string(kLayoutVersion) + "; build all programs of a domain with the same brood");
+    throw TypeMismatch(what + ": its segment has layout version " + std::to_string(header.layout_version) +
+                       ", this program speaks " + std::to_string(kLayoutVersion) +
+                       "; build all programs of a domain with the same brood");
   }
-  if (header.word_bytes != sizeof(void*) || header.little_endian != (std::endian::native == std::endian::little ? 1 : 0)) {
+  if (header.word_bytes != sizeof(void*) ||
+      header.little_endian != (std::endian::native == std::endian::little ? 1 : 0)) {
     throw TypeMismatch(what + ": its segment was made by a program with " + std::to_string(header.word_bytes * 8) +
-                       "-bit words or another byte order; this one has " + std::to_string(sizeof(void*) * 8) + "-bit words");
+                       "-bit words or another byte order; this one has " + std::to_string(sizeof(void*) * 8) +
+                       "-bit words");
   }
-  if (header.size_bytes != file_bytes) throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes, header says " + std::to_string(header.size_bytes) + ")");
+  if (header.size_bytes != file_bytes)
+    throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes, header says " +
+                       std::to_string(header.size_bytes) + ")");
   const auto found = static_cast<Kind>(header.kind);
   if (found != kind) throw TypeMismatch(what + " is a " + quoted(found) + ", not a " + quoted(kind));
   if (file_bytes < kBodyOffset + smallest_body(kind)) {
-    throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes are too few for a " + quoted(kind) + ")");
+    throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes are too few for a " +
+                       quoted(kind) + ")");
   }
-  if (handle.id() != 0 && header.id != handle.id()) throw HandleError(what + ": stale handle, the name now belongs to a newer object");
+  if (handle.id() != 0 && header.id != handle.id())
+    throw HandleError(what + ": stale handle, the name now belongs to a newer object");
   if (header.type_fingerprint != payload.fingerprint) {
-    throw TypeMismatch(what + " holds '" + type_name_of(header) + "', it was opened for '" + std::string(payload.type_name) +
+    throw TypeMismatch(what + " holds '" + type_name_of(header) + "', it was opened for '" +
+                       std::string(payload.type_name) +
                        "'; open it with the type it was made for (same fields, same build of both programs)");
   }
 }
@@ -97,7 +108,8 @@ base::UniqueFd open_locked(const std::string& path, const std::string& what) {
   for (;;) {
     base::UniqueFd fd(os::open_file(path.c_str(), true));
     if (fd.get() == -ENOENT || fd.get() == -ENXIO) return base::UniqueFd();
-    if (fd.get() == -EACCES || fd.get() == -ELOOP || fd.get() == -EPERM) throw PermissionDenied(what + ": no permission to open " + path);
+    if (fd.get() == -EACCES || fd.get() == -ELOOP || fd.get() == -EPERM)
+      throw PermissionDenied(what + ": no permission to open " + path);
     if (!fd) throw_descriptors(-fd.get(), "cannot open " + what);
     const int locked = os::lock_shared(fd.get());
     if (locked == 0) {
@@ -105,12 +117,14 @@ base::UniqueFd open_locked(const std::string& path, const std::string& what) {
       if (::fstat(fd.get(), &st) != 0) throw OsError(errno, "fstat " + path);
       if (st.st_nlink == 0) continue;  // freed between our open and our lock; the name may have a new object by now
       if (st.st_uid != ::geteuid()) {
-        throw PermissionDenied(what + ": " + path + " belongs to user " + std::to_string(st.st_uid) + ", this process runs as " + std::to_string(::geteuid()));
+        throw PermissionDenied(what + ": " + path + " belongs to user " + std::to_string(st.st_uid) +
+                               ", this process runs as " + std::to_string(::geteuid()));
       }
       return fd;
     }
     if (locked != -EWOULDBLOCK) throw OsError(-locked, "flock " + path);
-    if (patience.passed()) throw HandleError(what + ": somebody is freeing this object and does not finish (a stopped process?)");
+    if (patience.passed())
+      throw HandleError(what + ": somebody is freeing this object and does not finish (a stopped process?)");
     const timespec pause{0, 50'000};  // the exclusive lock is held for a few system calls; there is nothing to sleep on
     ::nanosleep(&pause, nullptr);
   }
@@ -124,11 +138,13 @@ detail::Object attach_checked(int fd, const Handle& handle, Kind kind, const Pay
   if (file_bytes < kBodyOffset) throw TypeMismatch(what + ": the file is too short for a brood segment; remove it");
   // Read before mapping: the header says whether the mapping would make sense at all.
   alignas(SegmentHeader) std::byte raw[sizeof(SegmentHeader)];
-  if (::pread(fd, raw, sizeof raw, 0) != static_cast<ssize_t>(sizeof raw)) throw OsError(errno, "cannot read the header of " + what);
+  if (::pread(fd, raw, sizeof raw, 0) != static_cast<ssize_t>(sizeof raw))
+    throw OsError(errno, "cannot read the header of " + what);
   const auto& header = *reinterpret_cast<const SegmentHeader*>(raw);
   check(header, file_bytes, handle, kind, payload);
   register_exit_handler();
-  return detail::Object(attach(fd, file_bytes, kind, header.id, handle.name(), file.empty() ? object_file(header.id, handle.name()) : std::move(file)));
+  return detail::Object(attach(fd, file_bytes, kind, header.id, handle.name(),
+                               file.empty() ? object_file(header.id, handle.name()) : std::move(file)));
 }
 
 detail::Object open_file_of(const Handle& handle, Kind kind, const Payload& payload, bool may_be_missing) {
@@ -142,7 +158,8 @@ detail::Object open_file_of(const Handle& handle, Kind kind, const Payload& payl
 
 void check_name(std::string_view name) {
   if (is_valid_name(name)) return;
-  throw UsageError("'" + std::string(name.substr(0, 80)) + "' cannot name a shared object: use 1 to 120 characters of [A-Za-z0-9_.-], not starting with a dot");
+  throw UsageError("'" + std::string(name.substr(0, 80)) +
+                   "' cannot name a shared object: use 1 to 120 characters of [A-Za-z0-9_.-], not starting with a dot");
 }
 
 base::UniqueFd open_unnamed_file(Kind kind, std::size_t total, const std::string& what) {
@@ -153,7 +170,9 @@ base::UniqueFd open_unnamed_file(Kind kind, std::size_t total, const std::string
     switch (-fd.get()) {
       case ENOENT: continue;  // the last process of the domain just removed the directory
       case EOPNOTSUPP:
-      case EISDIR: throw OsError(EOPNOTSUPP, "the filesystem of " + domain_directory() + " has no unnamed files; set BROOD_DOMAIN to a directory on a tmpfs");
+      case EISDIR:
+        throw OsError(EOPNOTSUPP, "the filesystem of " + domain_directory() +
+                                      " has no unnamed files; set BROOD_DOMAIN to a directory on a tmpfs");
       case ENOSPC: throw_no_space(kind, total);
       default: throw_descriptors(-fd.get(), "cannot make " + what);
     }
@@ -161,11 +180,16 @@ base::UniqueFd open_unnamed_file(Kind kind, std::size_t total, const std::string
 }
 
 /// Makes the file whole, then gives it its name. Empty if the name is taken.
-detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, const std::string& file, const std::function<void(void* body)>& init) {
+detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, const std::string& file,
+                                const std::function<void(void* body)>& init) {
   register_exit_handler();
   const std::size_t total = os::round_up(kBodyOffset + request.body_bytes, os::page_size());
-  const std::size_t reserved = request.reserved_bytes == 0 ? total : std::min(total, os::round_up(kBodyOffset + request.reserved_bytes, os::page_size()));
-  const std::string what = "a " + quoted(request.kind) + (request.name.empty() ? "" : " named '" + std::string(request.name) + "'");
+  const std::size_t reserved =
+      request.reserved_bytes == 0
+          ? total
+          : std::min(total, os::round_up(kBodyOffset + request.reserved_bytes, os::page_size()));
+  const std::string what =
+      "a " + quoted(request.kind) + (request.name.empty() ? "" : " named '" + std::string(request.name) + "'");
 
   const base::UniqueFd fd = open_unnamed_file(request.kind, total, what);
   if (const int error = os::reserve(fd.get(), total, reserved); error != 0) {
@@ -182,7 +206,8 @@ detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, 
     if (error == -EEXIST) return {};
     if (error == -ENOSPC) throw_no_space(request.kind, total);
     if (error != -ENOENT) throw OsError(-error, "cannot publish " + what + " in " + domain_directory());
-    // -ENOENT: the directory was removed as empty under us; an unnamed file does not keep it. Link the file into a new one.
+    // -ENOENT: the directory was removed as empty under us; an unnamed file does not keep it. Link the file into a new
+    // one.
     ensure_domain();
   }
 }
@@ -199,11 +224,14 @@ detail::Object create(const CreateRequest& request, const std::function<void(voi
   if (!request.name.empty()) check_name(request.name);
   const std::uint64_t id = os::random_u64() | 1;  // never 0
   detail::Object made = make_and_publish(request, id, object_file(id, request.name), init);
-  if (!made) throw AlreadyExists("there is already an object named '" + std::string(request.name) + "' in " + domain_directory());
+  if (!made)
+    throw AlreadyExists("there is already an object named '" + std::string(request.name) + "' in " +
+                        domain_directory());
   return made;
 }
 
-detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init, bool& alone) {
+detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
+                             const std::function<void(void* body)>& init, bool& alone) {
   const std::string path = domain_path(kRegistryFile);
   const CreateRequest request{.kind = Kind::none, .body_bytes = body_bytes, .reserved_bytes = reserved_bytes};
   for (;;) {
@@ -214,13 +242,15 @@ detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
       return attach_checked(fd.get(), Handle(Kind::none, 0), Kind::none, {}, std::string(kRegistryFile));
     }
     alone = true;
-    if (detail::Object made = make_and_publish(request, os::random_u64() | 1, std::string(kRegistryFile), init)) return made;
+    if (detail::Object made = make_and_publish(request, os::random_u64() | 1, std::string(kRegistryFile), init))
+      return made;
   }
 }
 
 detail::Object open(const Handle& handle, Kind kind, const Payload& payload) {
   if (handle.kind() != kind) {
-    throw TypeMismatch(handle.str() + " is the handle of a " + quoted(handle.kind()) + ", it was opened as a " + quoted(kind));
+    throw TypeMismatch(handle.str() + " is the handle of a " + quoted(handle.kind()) + ", it was opened as a " +
+                       quoted(kind));
   }
   return open_file_of(handle, kind, payload, false);
 }
@@ -263,7 +293,8 @@ bool remove_named(std::string_view name, Kind kind) {
   const bool whole = ::pread(fd.get(), raw, sizeof raw, 0) == static_cast<ssize_t>(sizeof raw);
   const auto& header = *reinterpret_cast<const SegmentHeader*>(raw);
   if (whole && header.magic == kMagic && static_cast<Kind>(header.kind) != kind) {
-    throw TypeMismatch("'" + std::string(name) + "' is a " + quoted(static_cast<Kind>(header.kind)) + ", not a " + quoted(kind) + "; it was not removed");
+    throw TypeMismatch("'" + std::string(name) + "' is a " + quoted(static_cast<Kind>(header.kind)) + ", not a " +
+                       quoted(kind) + "; it was not removed");
   }
   if (::unlink(path.c_str()) != 0) {
     if (errno == ENOENT) return false;
@@ -286,7 +317,9 @@ Handle Object::handle() const {
   return {attachment_->kind, attachment_->id, attachment_->name};
 }
 
-void Object::throw_moved_from() { throw UsageError("this shared object was moved from; use the object it was moved to"); }
+void Object::throw_moved_from() {
+  throw UsageError("this shared object was moved from; use the object it was moved to");
+}
 
 void AttachmentCloser::operator()(Attachment* attachment) const noexcept {
   const std::string file = attachment->file;

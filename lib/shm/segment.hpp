@@ -36,14 +36,14 @@ struct SegmentHeader {
   /// 1 once a message with a handle was put in: freeing this segment must look for pins.
   std::atomic<std::uint32_t> may_have_pins;
   std::uint32_t reserved;
-  char type_name[64];   ///< the payload type, NUL-terminated, for messages and tools
+  char type_name[64];  ///< the payload type, NUL-terminated, for messages and tools
   char spare[56];
 };
 inline constexpr std::size_t kBodyOffset = 192;
 static_assert(sizeof(SegmentHeader) == kBodyOffset && kBodyOffset % 64 == 0);
 
-/// Bytes that every body of a kind has: a smaller segment is damaged, and would be a way to SIGBUS. The rooms that know the
-/// bodies assert these numbers.
+/// Bytes that every body of a kind has: a smaller segment is damaged, and would be a way to SIGBUS. The rooms that know
+/// the bodies assert these numbers.
 constexpr std::size_t smallest_body(Kind kind) noexcept {
   switch (kind) {
     case Kind::lock:
@@ -68,9 +68,9 @@ struct Payload {
 
 struct CreateRequest {
   Kind kind = Kind::none;
-  std::string_view name = {};     ///< empty: unnamed, freed with its last user
-  std::size_t body_bytes = 0;     ///< mapped
-  std::size_t reserved_bytes = 0; ///< of these, reserved at once; 0 = all
+  std::string_view name = {};      ///< empty: unnamed, freed with its last user
+  std::size_t body_bytes = 0;      ///< mapped
+  std::size_t reserved_bytes = 0;  ///< of these, reserved at once; 0 = all
   Payload payload = {};
 };
 
@@ -101,10 +101,11 @@ bool remove_named(std::string_view name, Kind kind);
 ///
 /// One that no living process has mapped is not made anew as long as the domain holds anything else: named objects, and
 /// what killed processes left, hold identities of it. `alone` says that nobody else has it.
-[[nodiscard]] detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes, const std::function<void(void* body)>& init, bool& alone);
+[[nodiscard]] detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
+                                           const std::function<void(void* body)>& init, bool& alone);
 
-/// Tries to free an unnamed object's file, if nobody uses it; the registry's only if nothing else is left in the domain.
-/// True if it was freed now.
+/// Tries to free an unnamed object's file, if nobody uses it; the registry's only if nothing else is left in the
+/// domain. True if it was freed now.
 bool reclaim(const std::string& file) noexcept;
 /// Tries again to free what this process closed while others still used it.
 void reclaim_orphans() noexcept;

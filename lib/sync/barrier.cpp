@@ -10,8 +10,8 @@
 #include "absl/cleanup/cleanup.h"
 #include "brood/error.hpp"
 #include "os/files.hpp"
-#include "registry/sleeper.hpp"
 #include "registry/objects.hpp"
+#include "registry/sleeper.hpp"
 #include "shm/segment.hpp"
 #include "sync/barrier_action.hpp"
 #include "sync/barrier_body.hpp"
@@ -31,7 +31,8 @@ sync::LockContext context_of(const detail::Object& object) { return {Kind::barri
 
 detail::Object make(std::string_view name, std::int64_t parties, const BarrierOptions& options, bool open_existing) {
   if (parties < 1 || parties > Barrier::kMaxParties) {
-    throw UsageError("a barrier needs between 1 and " + std::to_string(Barrier::kMaxParties) + " parties, got " + std::to_string(parties));
+    throw UsageError("a barrier needs between 1 and " + std::to_string(Barrier::kMaxParties) + " parties, got " +
+                     std::to_string(parties));
   }
   const std::string action = options.action == nullptr ? std::string() : sync::action_text(options.action);
   if (action.size() >= sizeof(BarrierBody::action)) {
@@ -66,7 +67,10 @@ void reserve_record(const void* record, std::size_t size_bytes, const sync::Lock
 /// The barrier with its lock held. What a killed predecessor left half done is finished first.
 class Locked {
  public:
-  explicit Locked(const detail::Object& object) : body_(body_of(object)), context_(context_of(object)), guard_(body_.lock, context_) { settle(); }
+  explicit Locked(const detail::Object& object)
+      : body_(body_of(object)), context_(context_of(object)), guard_(body_.lock, context_) {
+    settle();
+  }
   ~Locked() {
     if (rang_) os::futex_wake_all(body_.bell);
   }
@@ -109,11 +113,13 @@ class Locked {
     for_each_arrival([&](Arrival& arrival) {
       const Id owner = arrival.owner.load();
       // A dead thread's record is free once its pass has ended; while the pass goes on it is a dead party's.
-      if (free == nullptr && (owner == registry::kNobody || (!registry::is_alive(owner) && !waits(arrival)))) free = &arrival;
+      if (free == nullptr && (owner == registry::kNobody || (!registry::is_alive(owner) && !waits(arrival))))
+        free = &arrival;
     });
     if (free == nullptr) {
       const std::uint32_t used = body_.arrivals_used.load();
-      if (used == body_.arrivals_capacity) throw OsError(EAGAIN, "too many threads are inside wait() of " + Handle(context_.kind, context_.object).str());
+      if (used == body_.arrivals_capacity)
+        throw OsError(EAGAIN, "too many threads are inside wait() of " + Handle(context_.kind, context_.object).str());
       free = &body_.arrivals()[used];
       reserve_record(free, sizeof *free, context_);
       body_.arrivals_used.store(used + 1);
@@ -134,7 +140,8 @@ class Locked {
       if (owner == registry::kNobody && free == nullptr) free = &body_.party[i];
     }
     if (free == nullptr) {
-      if (used == sync::kPartyRecords) throw OsError(EAGAIN, "too many processes take part in " + Handle(context_.kind, context_.object).str());
+      if (used == sync::kPartyRecords)
+        throw OsError(EAGAIN, "too many processes take part in " + Handle(context_.kind, context_.object).str());
       free = &body_.party[used];
       reserve_record(free, sizeof *free, context_);
       free->owner.store(registry::kNobody);
@@ -161,7 +168,8 @@ class Locked {
   /// Finishes the ending of a pass, whoever began it. Each step can be repeated.
   void settle() noexcept {
     if (is_broken() && waiting() > 0 && body_.ended.load() >> 2 != body_.epoch.load()) {
-      body_.ended.store(static_cast<std::uint64_t>(body_.epoch.load()) << 2 | static_cast<std::uint64_t>(Outcome::broken));
+      body_.ended.store(static_cast<std::uint64_t>(body_.epoch.load()) << 2 |
+                        static_cast<std::uint64_t>(Outcome::broken));
     }
     const std::uint64_t ended = body_.ended.load();
     if (ended >> 2 != body_.epoch.load()) return;
@@ -180,7 +188,9 @@ class Locked {
   sync::InternalGuard guard_;
 };
 
-[[noreturn]] void throw_broken(const detail::Object& object, const char* why) { throw BrokenBarrier(object.handle().str() + ": " + why); }
+[[noreturn]] void throw_broken(const detail::Object& object, const char* why) {
+  throw BrokenBarrier(object.handle().str() + ": " + why);
+}
 
 Outcome outcome_of(const Arrival& arrival) noexcept { return static_cast<Outcome>(arrival.outcome.load()); }
 
@@ -194,12 +204,13 @@ Barrier Barrier::open_or_create(std::string_view name, std::int64_t parties, Bar
   return Barrier(make(shm::given_name(name), parties, options, true));
 }
 
-Barrier::Barrier(Barrier&& other) noexcept : SharedObject(std::move(other)), enrolled_as_(std::exchange(other.enrolled_as_, 0)) {}
+Barrier::Barrier(Barrier&& other) noexcept
+    : SharedObject(std::move(other)), enrolled_as_(std::exchange(other.enrolled_as_, 0)) {}
 Barrier& Barrier::operator=(Barrier&& other) noexcept {
   if (this != &other) {
     leave();
-    SharedObject::operator=(std::move(other));
     enrolled_as_ = std::exchange(other.enrolled_as_, 0);
+    SharedObject::operator=(std::move(other));
   }
   return *this;
 }
@@ -276,7 +287,10 @@ std::size_t Barrier::wait_before(Deadline deadline) {
     const std::uint32_t bell = body.bell.load();
     switch (outcome_of(*mine)) {
       case Outcome::passed: return index;
-      case Outcome::broken: throw_broken(object_, "broken while waiting: by abort(), reset(), another party's timeout or failed action, or a dead party");
+      case Outcome::broken:
+        throw_broken(
+            object_,
+            "broken while waiting: by abort(), reset(), another party's timeout or failed action, or a dead party");
       case Outcome::none: break;
     }
     if (sleeper.slept()) {
@@ -321,7 +335,8 @@ std::size_t Barrier::n_waiting() const {
 bool Barrier::broken() const { return body_of(object_).broken.load() != 0; }
 
 std::ostream& operator<<(std::ostream& out, const Barrier& barrier) {
-  return out << "<Barrier " << barrier.handle() << " waiting=" << barrier.n_waiting() << '/' << barrier.parties() << (barrier.broken() ? " broken>" : ">");
+  return out << "<Barrier " << barrier.handle() << " waiting=" << barrier.n_waiting() << '/' << barrier.parties()
+             << (barrier.broken() ? " broken>" : ">");
 }
 
 }  // namespace brood::inline v1

@@ -33,7 +33,8 @@ struct BarrierBody {
   std::atomic<std::uint32_t> epoch;
   std::atomic<std::uint32_t> broken;
   std::atomic<std::uint32_t> action_runs;  ///< the last arriver of this epoch is inside the action
-  /// epoch << 2 | Outcome: how a pass ended. Storing it is the commit; telling the arrivals comes after and can be redone.
+  /// epoch << 2 | Outcome: how a pass ended. Storing it is the commit; telling the arrivals comes after and can be
+  /// redone.
   std::atomic<std::uint64_t> ended;
   std::atomic<std::uint32_t> arrivals_used;
   std::atomic<std::uint32_t> parties_used;

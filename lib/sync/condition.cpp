@@ -9,8 +9,8 @@
 #include "absl/cleanup/cleanup.h"
 #include "brood/error.hpp"
 #include "os/files.hpp"
-#include "registry/sleeper.hpp"
 #include "registry/objects.hpp"
+#include "registry/sleeper.hpp"
 #include "shm/segment.hpp"
 #include "sync/lock_body.hpp"
 
@@ -40,7 +40,8 @@ static_assert(sizeof(Entry) == 32);
 constexpr std::uint32_t kEntries = 16384;
 
 struct ConditionBody {
-  sync::LockBody lock;  ///< guards the table; each change is one store of `state`, so a death in the middle leaves it sound
+  sync::LockBody
+      lock;  ///< guards the table; each change is one store of `state`, so a death in the middle leaves it sound
   std::atomic<std::uint32_t> used;
   std::uint32_t reserved;
   std::atomic<std::uint64_t> next_ticket;
@@ -53,7 +54,9 @@ ConditionBody& body_of(const detail::Object& object) { return *static_cast<Condi
 shm::CreateRequest request(std::string_view name) {
   return {.kind = Kind::condition, .name = name, .body_bytes = sizeof(ConditionBody), .reserved_bytes = kReserved};
 }
-void initialise(void* body) { static_cast<ConditionBody*>(body)->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal)); }
+void initialise(void* body) {
+  static_cast<ConditionBody*>(body)->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal));
+}
 
 /// The waiter that has waited longest, of those with tickets below `before`. The table's lock is held.
 Entry* longest_waiting(ConditionBody& body, std::uint64_t before) noexcept {
@@ -61,9 +64,12 @@ Entry* longest_waiting(ConditionBody& body, std::uint64_t before) noexcept {
   const std::uint32_t used = body.used.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < used; ++i) {
     Entry& entry = body.entries[i];
-    if (entry.state.load(std::memory_order_relaxed) != kWaiting || !registry::is_alive(entry.owner.load(std::memory_order_relaxed))) continue;
+    if (entry.state.load(std::memory_order_relaxed) != kWaiting ||
+        !registry::is_alive(entry.owner.load(std::memory_order_relaxed)))
+      continue;
     if (entry.ticket.load(std::memory_order_relaxed) >= before) continue;
-    if (best == nullptr || entry.ticket.load(std::memory_order_relaxed) < best->ticket.load(std::memory_order_relaxed)) best = &entry;
+    if (best == nullptr || entry.ticket.load(std::memory_order_relaxed) < best->ticket.load(std::memory_order_relaxed))
+      best = &entry;
   }
   return best;
 }
@@ -86,7 +92,8 @@ void pass_on(ConditionBody& body, const Entry& from) noexcept {
 void bury_waiters(ConditionBody& body, const sync::LockContext& context) {
   const std::uint32_t used = body.used.load(std::memory_order_acquire);
   const auto is_orphan = [](const Entry& entry) {
-    return entry.state.load(std::memory_order_acquire) != kFree && !registry::is_alive(entry.owner.load(std::memory_order_relaxed));
+    return entry.state.load(std::memory_order_acquire) != kFree &&
+           !registry::is_alive(entry.owner.load(std::memory_order_relaxed));
   };
   if (std::none_of(body.entries.begin(), body.entries.begin() + used, is_orphan)) return;
   const sync::InternalGuard guard(body.lock, context);
@@ -151,10 +158,12 @@ class Condition::Waiting {
       if (entry.state.load() == kFree) return entry;
     }
     const Handle handle(Kind::condition, context_.object);
-    if (used == kEntries) throw OsError(EAGAIN, handle.str() + ": " + std::to_string(kEntries) + " threads wait on it already");
+    if (used == kEntries)
+      throw OsError(EAGAIN, handle.str() + ": " + std::to_string(kEntries) + " threads wait on it already");
     Entry& fresh = body_.entries[used];
     const auto page = reinterpret_cast<std::uintptr_t>(&fresh) / os::page_size() * os::page_size();
-    if (os::populate(reinterpret_cast<void*>(page), os::page_size()) == -ENOSPC) throw NoSpace("no room for one more waiter of " + handle.str());
+    if (os::populate(reinterpret_cast<void*>(page), os::page_size()) == -ENOSPC)
+      throw NoSpace("no room for one more waiter of " + handle.str());
     body_.used.store(used + 1, std::memory_order_release);
     return fresh;
   }
@@ -165,8 +174,12 @@ class Condition::Waiting {
 };
 
 Condition::Condition() : SharedObject(registry::create(request({}), initialise)) {}
-Condition Condition::create(std::string_view name) { return Condition(registry::create(request(shm::given_name(name)), initialise)); }
-Condition Condition::open_or_create(std::string_view name) { return Condition(registry::open_or_create(request(name), initialise)); }
+Condition Condition::create(std::string_view name) {
+  return Condition(registry::create(request(shm::given_name(name)), initialise));
+}
+Condition Condition::open_or_create(std::string_view name) {
+  return Condition(registry::open_or_create(request(name), initialise));
+}
 
 template <class Guard, class Drop, class Retake>
 bool Condition::wait_between(Guard& guard, Deadline deadline, Drop drop, Retake retake) {
@@ -181,13 +194,15 @@ bool Condition::wait_between(Guard& guard, Deadline deadline, Drop drop, Retake 
 }
 
 bool Condition::wait_before(std::unique_lock<Lock>& guard, Deadline deadline) {
-  return wait_between(guard, deadline, [&] { guard.unlock(); }, [&] { guard.lock(); });
+  return wait_between(
+      guard, deadline, [&] { guard.unlock(); }, [&] { guard.lock(); });
 }
 
 bool Condition::wait_before(std::unique_lock<RLock>& guard, Deadline deadline) {
   RLock& lock = *guard.mutex();
   const std::uint32_t depth = lock.depth();
-  if (guard.owns_lock() && depth == 0) throw NotOwner(handle().str() + ": wait() by a thread that does not hold the RLock");
+  if (guard.owns_lock() && depth == 0)
+    throw NotOwner(handle().str() + ": wait() by a thread that does not hold the RLock");
   return wait_between(
       guard, deadline,
       [&] {

@@ -10,16 +10,20 @@
 
 namespace brood::inline v1::sync {
 
-static_assert(sizeof(LockBody) == shm::smallest_body(Kind::lock) && sizeof(LockBody) == shm::smallest_body(Kind::rlock));
+static_assert(sizeof(LockBody) == shm::smallest_body(Kind::lock) &&
+              sizeof(LockBody) == shm::smallest_body(Kind::rlock));
 
 inline auto lock_initialiser(LockOptions options) {
-  return [options](void* body) { static_cast<LockBody*>(body)->policy.store(static_cast<std::uint32_t>(options.on_owner_death)); };
+  return [options](void* body) {
+    static_cast<LockBody*>(body)->policy.store(static_cast<std::uint32_t>(options.on_owner_death));
+  };
 }
 inline detail::Object create_lock(Kind kind, std::string_view name, LockOptions options) {
   return registry::create({.kind = kind, .name = name, .body_bytes = sizeof(LockBody)}, lock_initialiser(options));
 }
 inline detail::Object open_or_create_lock(Kind kind, std::string_view name, LockOptions options) {
-  return registry::open_or_create({.kind = kind, .name = name, .body_bytes = sizeof(LockBody)}, lock_initialiser(options));
+  return registry::open_or_create({.kind = kind, .name = name, .body_bytes = sizeof(LockBody)},
+                                  lock_initialiser(options));
 }
 
 }  // namespace brood::inline v1::sync

@@ -2,8 +2,8 @@
 
 #include <ostream>
 
-#include "registry/sleeper.hpp"
 #include "registry/objects.hpp"
+#include "registry/sleeper.hpp"
 #include "shm/segment.hpp"
 
 namespace brood::inline v1 {
@@ -19,14 +19,20 @@ constexpr std::uint32_t kSleepers = 2;
 constexpr std::uint32_t kGeneration = 4;
 
 os::Word& word_of(const detail::Object& object) { return static_cast<EventBody*>(object.body())->word; }
-shm::CreateRequest request(std::string_view name) { return {.kind = Kind::event, .name = name, .body_bytes = sizeof(EventBody)}; }
+shm::CreateRequest request(std::string_view name) {
+  return {.kind = Kind::event, .name = name, .body_bytes = sizeof(EventBody)};
+}
 void leave_zero(void* /*body*/) {}
 
 }  // namespace
 
 Event::Event() : SharedObject(registry::create(request({}), leave_zero)) {}
-Event Event::create(std::string_view name) { return Event(registry::create(request(shm::given_name(name)), leave_zero)); }
-Event Event::open_or_create(std::string_view name) { return Event(registry::open_or_create(request(name), leave_zero)); }
+Event Event::create(std::string_view name) {
+  return Event(registry::create(request(shm::given_name(name)), leave_zero));
+}
+Event Event::open_or_create(std::string_view name) {
+  return Event(registry::open_or_create(request(name), leave_zero));
+}
 
 bool Event::is_set() const {
   // SYNC event: acquire pairs with the release in set().
@@ -41,7 +47,8 @@ void Event::set() {
   do {
     if ((before & kSet) != 0) return;
     // SYNC event: release publishes what happened before the set.
-  } while (!word.compare_exchange_weak(before, ((before & ~kSleepers) + kGeneration) | kSet, std::memory_order_acq_rel));
+  } while (
+      !word.compare_exchange_weak(before, ((before & ~kSleepers) + kGeneration) | kSet, std::memory_order_acq_rel));
   if ((before & kSleepers) != 0) os::futex_wake_all(word);
 }
 

@@ -18,13 +18,18 @@ sync::LockContext context_of(const detail::Object& object) { return {Kind::lock,
 }  // namespace
 
 Lock::Lock(LockOptions options) : SharedObject(sync::create_lock(Kind::lock, {}, options)) {}
-Lock Lock::create(std::string_view name, LockOptions options) { return Lock(sync::create_lock(Kind::lock, shm::given_name(name), options)); }
-Lock Lock::open_or_create(std::string_view name, LockOptions options) { return Lock(sync::open_or_create_lock(Kind::lock, name, options)); }
+Lock Lock::create(std::string_view name, LockOptions options) {
+  return Lock(sync::create_lock(Kind::lock, shm::given_name(name), options));
+}
+Lock Lock::open_or_create(std::string_view name, LockOptions options) {
+  return Lock(sync::open_or_create_lock(Kind::lock, name, options));
+}
 
 void Lock::throw_owner_died() const { sync::throw_owner_died(body_of(object_), handle()); }
 
 void Lock::lock() {
-  if (!sync::acquire_at_once(body_of(object_))) [[unlikely]] (void)try_lock_before(Deadline::never());
+  if (!sync::acquire_at_once(body_of(object_))) [[unlikely]]
+    (void)try_lock_before(Deadline::never());
 }
 
 bool Lock::try_lock_before(Deadline deadline) {
@@ -38,10 +43,11 @@ bool Lock::try_lock_before(Deadline deadline) {
 }
 
 void Lock::unlock() {
-  // Joined before the lock changes, although anybody may release: killed between that and the wake, it is our death that
-  // wakes the sleepers, and only the death of one who has joined is noticed.
+  // Joined before the lock changes, although anybody may release: killed between that and the wake, it is our death
+  // that wakes the sleepers, and only the death of one who has joined is noticed.
   (void)registry::self();
-  if (!sync::release(body_of(object_))) [[unlikely]] throw_not_held();
+  if (!sync::release(body_of(object_))) [[unlikely]]
+    throw_not_held();
 }
 
 void Lock::throw_not_held() const { throw ReleasedTooOften(handle().str() + ": unlock() of a lock that nobody holds"); }
@@ -51,7 +57,9 @@ bool Lock::locked() const {
   return sync::is_held(body_of(object_));
 }
 
-bool Lock::recover(const std::function<void()>& repair) { return sync::recover(body_of(object_), context_of(object_), repair); }
+bool Lock::recover(const std::function<void()>& repair) {
+  return sync::recover(body_of(object_), context_of(object_), repair);
+}
 
 std::ostream& operator<<(std::ostream& out, const Lock& lock) {
   (void)registry::self();

@@ -14,7 +14,8 @@ bool spin_for(LockBody& lock, std::uint64_t mine) noexcept {
   Spinner spinner(g_lock_spin);
   do {
     std::uint64_t word = lock.word.load(std::memory_order_relaxed);
-    if (word == 0 && lock.word.compare_exchange_weak(word, mine, std::memory_order_acquire, std::memory_order_relaxed)) {
+    if (word == 0 &&
+        lock.word.compare_exchange_weak(word, mine, std::memory_order_acquire, std::memory_order_relaxed)) {
       spinner.succeeded();
       return true;
     }
@@ -37,9 +38,13 @@ void pass_wake_on(LockBody& lock) noexcept {
 
 }  // namespace
 
-std::uint64_t damaged_by(Id dead) noexcept { return static_cast<std::uint64_t>(registry::pid_of(dead)) << 32 | kDamaged | dead; }
+std::uint64_t damaged_by(Id dead) noexcept {
+  return static_cast<std::uint64_t>(registry::pid_of(dead)) << 32 | kDamaged | dead;
+}
 
-std::int64_t owner_pid(std::uint64_t word) noexcept { return (word & kDamaged) != 0 ? tid_of(word) : registry::pid_of(owner_of(word)); }
+std::int64_t owner_pid(std::uint64_t word) noexcept {
+  return (word & kDamaged) != 0 ? tid_of(word) : registry::pid_of(owner_of(word));
+}
 
 Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadline, std::uint64_t* to_repair) {
   const Id me = registry::self();
@@ -47,7 +52,8 @@ Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadl
   if (!deadline.is_poll() && spin_for(lock, mine)) return Acquired::yes;
 
   registry::Sleeper sleeper(registry::Operation::lock, context.kind, context.object, deadline);
-  const bool heals = to_repair != nullptr || static_cast<OwnerDeath>(lock.policy.load(std::memory_order_relaxed)) == OwnerDeath::heal;
+  const bool heals =
+      to_repair != nullptr || static_cast<OwnerDeath>(lock.policy.load(std::memory_order_relaxed)) == OwnerDeath::heal;
   std::uint64_t waiters = 0;  // once we have slept, others may sleep too: take the lock with W set
   bool check_owner = false;
   for (;;) {
@@ -103,7 +109,8 @@ bool release_slow(LockBody& lock) noexcept {
   std::uint64_t word = lock.word.load(std::memory_order_relaxed);
   for (;;) {
     // What a dead owner held is not free for the asking: its death must be reported first.
-    if (owner_of(word) == registry::kNobody || (word & kDamaged) != 0 || !registry::is_alive(owner_of(word))) return false;
+    if (owner_of(word) == registry::kNobody || (word & kDamaged) != 0 || !registry::is_alive(owner_of(word)))
+      return false;
     // SYNC lock: release. A killing between this store and the wake is a death, and deaths wake everybody.
     if (lock.word.compare_exchange_weak(word, 0, std::memory_order_release, std::memory_order_relaxed)) break;
   }

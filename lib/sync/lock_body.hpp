@@ -31,9 +31,9 @@ using registry::Id;
 /// The kernel's futex is the low half.
 struct alignas(64) LockBody {
   std::atomic<std::uint64_t> word;
-  std::atomic<std::uint32_t> policy;    ///< OwnerDeath
-  std::atomic<std::uint32_t> depth;     ///< RLock: how often its owner holds it; written by the owner only
-  std::atomic<std::uint64_t> recovered; ///< owner deaths healed or repaired so far
+  std::atomic<std::uint32_t> policy;     ///< OwnerDeath
+  std::atomic<std::uint32_t> depth;      ///< RLock: how often its owner holds it; written by the owner only
+  std::atomic<std::uint64_t> recovered;  ///< owner deaths healed or repaired so far
 };
 static_assert(sizeof(LockBody) == 64);
 
@@ -42,7 +42,9 @@ inline constexpr std::uint32_t kDamaged = 1U << 30;
 
 constexpr Id owner_of(std::uint64_t word) noexcept { return static_cast<Id>(word) & registry::kIdMask; }
 constexpr std::uint32_t tid_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 32); }
-constexpr std::uint64_t held_by(Id me, std::uint32_t tid) noexcept { return static_cast<std::uint64_t>(tid) << 32 | me; }
+constexpr std::uint64_t held_by(Id me, std::uint32_t tid) noexcept {
+  return static_cast<std::uint64_t>(tid) << 32 | me;
+}
 
 /// The half of a 64-bit word that the kernel compares and sleeps on.
 inline os::Word& low_half(std::atomic<std::uint64_t>& word) noexcept {
@@ -63,14 +65,15 @@ std::uint64_t damaged_by(Id dead) noexcept;
 /// pid of the owner, alive or dead; 0 if it is not known any more.
 std::int64_t owner_pid(std::uint64_t word) noexcept;
 
-/// `to_repair`: if not null, the caller repairs. A damaged lock is then taken (Acquired::healed) instead of reported, and
-/// this becomes the word that marks it as damaged.
+/// `to_repair`: if not null, the caller repairs. A damaged lock is then taken (Acquired::healed) instead of reported,
+/// and this becomes the word that marks it as damaged.
 Acquired acquire_slow(LockBody& lock, const LockContext& context, Deadline deadline, std::uint64_t* to_repair);
 
 inline bool acquire_fast(LockBody& lock, Id me, std::uint32_t tid) noexcept {
   std::uint64_t free = 0;
   // SYNC lock: acquire pairs with the release in release_fast and release_slow.
-  return lock.word.compare_exchange_strong(free, held_by(me, tid), std::memory_order_acquire, std::memory_order_relaxed);
+  return lock.word.compare_exchange_strong(free, held_by(me, tid), std::memory_order_acquire,
+                                           std::memory_order_relaxed);
 }
 
 /// The whole of the uncontended case.
@@ -80,7 +83,8 @@ inline bool acquire_at_once(LockBody& lock) {
 }
 
 inline Acquired acquire(LockBody& lock, const LockContext& context, Deadline deadline) {
-  if (acquire_at_once(lock)) [[likely]] return Acquired::yes;
+  if (acquire_at_once(lock)) [[likely]]
+    return Acquired::yes;
   return acquire_slow(lock, context, deadline, nullptr);
 }
 
@@ -90,7 +94,8 @@ bool release_slow(LockBody& lock) noexcept;
 inline bool release(LockBody& lock) noexcept {
   const Id me = registry::self_if_joined();
   std::uint64_t mine = held_by(me, registry::self_tid(me));
-  if (me != registry::kNobody && lock.word.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[likely]] {
+  if (me != registry::kNobody &&
+      lock.word.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[likely]] {
     return true;
   }
   return release_slow(lock);
@@ -100,7 +105,8 @@ inline bool release(LockBody& lock) noexcept {
 inline bool held_by_caller(const LockBody& lock) noexcept {
   const Id me = registry::self_if_joined();
   const std::uint64_t word = lock.word.load(std::memory_order_relaxed);
-  return me != registry::kNobody && owner_of(word) == me && (word & kDamaged) == 0 && tid_of(word) == registry::self_tid(me);
+  return me != registry::kNobody && owner_of(word) == me && (word & kDamaged) == 0 &&
+         tid_of(word) == registry::self_tid(me);
 }
 
 /// Held by somebody alive.
@@ -112,7 +118,8 @@ inline bool is_held(const LockBody& lock) noexcept {
 /// A lock that brood itself holds for an instant. Its owner's death is healed; `healed()` says whether to repair.
 class InternalGuard {
  public:
-  InternalGuard(LockBody& lock, const LockContext& context) : lock_(lock), healed_(acquire(lock, context, Deadline::never()) == Acquired::healed) {}
+  InternalGuard(LockBody& lock, const LockContext& context)
+      : lock_(lock), healed_(acquire(lock, context, Deadline::never()) == Acquired::healed) {}
   ~InternalGuard() { release(lock_); }
   InternalGuard(const InternalGuard&) = delete;
   InternalGuard& operator=(const InternalGuard&) = delete;

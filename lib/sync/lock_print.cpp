@@ -30,9 +30,10 @@ std::string owner_text(const LockBody& lock) {
 
 void throw_owner_died(const LockBody& lock, const Handle& handle) {
   const std::int64_t pid = owner_pid(lock.word.load());
-  throw OwnerDied(handle.str() + ": the process that held it (pid " + (pid == 0 ? "unknown" : std::to_string(pid)) +
-                      ") died; what it guards may be half changed: repair it in recover(), or make the lock with OwnerDeath::heal",
-                  pid);
+  throw OwnerDied(
+      handle.str() + ": the process that held it (pid " + (pid == 0 ? "unknown" : std::to_string(pid)) +
+          ") died; what it guards may be half changed: repair it in recover(), or make the lock with OwnerDeath::heal",
+      pid);
 }
 
 }  // namespace brood::inline v1::sync

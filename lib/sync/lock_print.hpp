@@ -8,7 +8,8 @@
 
 namespace brood::inline v1::sync {
 
-/// "none", "MainProcess", "Process-1|tid 77", "another thread of MainProcess", "Process-2 (pid 4711)", "dead (pid 4711)".
+/// "none", "MainProcess", "Process-1|tid 77", "another thread of MainProcess", "Process-2 (pid 4711)", "dead (pid
+/// 4711)".
 [[nodiscard]] std::string owner_text(const LockBody& lock);
 [[noreturn]] void throw_owner_died(const LockBody& lock, const Handle& handle);
 

@@ -19,8 +19,12 @@ sync::LockContext context_of(const detail::Object& object) { return {Kind::rlock
 }  // namespace
 
 RLock::RLock(LockOptions options) : SharedObject(sync::create_lock(Kind::rlock, {}, options)) {}
-RLock RLock::create(std::string_view name, LockOptions options) { return RLock(sync::create_lock(Kind::rlock, shm::given_name(name), options)); }
-RLock RLock::open_or_create(std::string_view name, LockOptions options) { return RLock(sync::open_or_create_lock(Kind::rlock, name, options)); }
+RLock RLock::create(std::string_view name, LockOptions options) {
+  return RLock(sync::create_lock(Kind::rlock, shm::given_name(name), options));
+}
+RLock RLock::open_or_create(std::string_view name, LockOptions options) {
+  return RLock(sync::open_or_create_lock(Kind::rlock, name, options));
+}
 
 void RLock::throw_owner_died() const { sync::throw_owner_died(body_of(object_), handle()); }
 
@@ -31,7 +35,8 @@ bool RLock::try_lock_before(Deadline deadline) {
   if (sync::held_by_caller(body)) {
     // Only the owner thread writes the depth, so plain loads and stores of its own do.
     const std::uint32_t depth = body.depth.load(std::memory_order_relaxed);
-    if (depth == std::numeric_limits<std::uint32_t>::max()) throw UsageError(handle().str() + ": locked too many times by one thread");
+    if (depth == std::numeric_limits<std::uint32_t>::max())
+      throw UsageError(handle().str() + ": locked too many times by one thread");
     body.depth.store(depth + 1, std::memory_order_relaxed);
     return true;
   }
@@ -45,12 +50,14 @@ bool RLock::try_lock_before(Deadline deadline) {
 }
 
 void RLock::throw_not_held() const {
-  throw NotOwner(handle().str() + ": unlock() by a thread that does not hold it (owner: " + sync::owner_text(body_of(object_)) + ")");
+  throw NotOwner(handle().str() +
+                 ": unlock() by a thread that does not hold it (owner: " + sync::owner_text(body_of(object_)) + ")");
 }
 
 void RLock::unlock() {
   sync::LockBody& body = body_of(object_);
-  if (!sync::held_by_caller(body)) [[unlikely]] throw_not_held();
+  if (!sync::held_by_caller(body)) [[unlikely]]
+    throw_not_held();
   const std::uint32_t depth = body.depth.load(std::memory_order_relaxed);
   if (depth > 1) {
     body.depth.store(depth - 1, std::memory_order_relaxed);
@@ -70,11 +77,14 @@ std::uint32_t RLock::depth() const {
   return sync::held_by_caller(body) ? body.depth.load(std::memory_order_relaxed) : 0;
 }
 
-bool RLock::recover(const std::function<void()>& repair) { return sync::recover(body_of(object_), context_of(object_), repair); }
+bool RLock::recover(const std::function<void()>& repair) {
+  return sync::recover(body_of(object_), context_of(object_), repair);
+}
 
 std::ostream& operator<<(std::ostream& out, const RLock& lock) {
   (void)registry::self();
-  return out << "<RLock " << lock.handle() << " owner=" << sync::owner_text(body_of(lock.object_)) << " depth=" << body_of(lock.object_).depth.load() << '>';
+  return out << "<RLock " << lock.handle() << " owner=" << sync::owner_text(body_of(lock.object_))
+             << " depth=" << body_of(lock.object_).depth.load() << '>';
 }
 
 }  // namespace brood::inline v1

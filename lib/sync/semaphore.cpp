@@ -18,7 +18,10 @@ sync::SemaphoreCore core_of(const detail::Object& object, Kind kind) {
 }
 
 shm::CreateRequest request(Kind kind, std::string_view name) {
-  return {.kind = kind, .name = name, .body_bytes = sizeof(sync::SemaphoreBody), .reserved_bytes = sync::kSemaphoreReserved};
+  return {.kind = kind,
+          .name = name,
+          .body_bytes = sizeof(sync::SemaphoreBody),
+          .reserved_bytes = sync::kSemaphoreReserved};
 }
 
 auto initialiser(Kind kind, std::int64_t value) {
@@ -32,7 +35,9 @@ auto initialiser(Kind kind, std::int64_t value) {
   };
 }
 
-detail::Object make(Kind kind, std::string_view name, std::int64_t value) { return registry::create(request(kind, name), initialiser(kind, value)); }
+detail::Object make(Kind kind, std::string_view name, std::int64_t value) {
+  return registry::create(request(kind, name), initialiser(kind, value));
+}
 detail::Object open_or_make(Kind kind, std::string_view name, std::int64_t value) {
   return registry::open_or_create(request(kind, name), initialiser(kind, value));
 }
@@ -40,10 +45,16 @@ detail::Object open_or_make(Kind kind, std::string_view name, std::int64_t value
 }  // namespace
 
 Semaphore::Semaphore(std::int64_t value) : SharedObject(make(Kind::semaphore, {}, value)) {}
-Semaphore Semaphore::create(std::string_view name, std::int64_t value) { return Semaphore(make(Kind::semaphore, shm::given_name(name), value)); }
-Semaphore Semaphore::open_or_create(std::string_view name, std::int64_t value) { return Semaphore(open_or_make(Kind::semaphore, name, value)); }
+Semaphore Semaphore::create(std::string_view name, std::int64_t value) {
+  return Semaphore(make(Kind::semaphore, shm::given_name(name), value));
+}
+Semaphore Semaphore::open_or_create(std::string_view name, std::int64_t value) {
+  return Semaphore(open_or_make(Kind::semaphore, name, value));
+}
 
-bool Semaphore::acquire_before(Deadline deadline) { return core_of(object_, Kind::semaphore).acquire(sync::Account::none, deadline); }
+bool Semaphore::acquire_before(Deadline deadline) {
+  return core_of(object_, Kind::semaphore).acquire(sync::Account::none, deadline);
+}
 
 void Semaphore::release() {
   if (core_of(object_, Kind::semaphore).release(sync::Account::none, false) != sync::SemaphoreCore::Released::yes) {
@@ -84,7 +95,9 @@ void Permit::release() {
   if (semaphore_ == nullptr) throw ReleasedTooOften("a permit was released twice, or after it was moved from");
   const auto released = core_of(semaphore_->object_, Kind::semaphore).release(sync::Account::owned, false);
   if (released != sync::SemaphoreCore::Released::yes) {
-    throw ReleasedTooOften(semaphore_->handle().str() + ": this process holds no permit of it (a permit of the parent, released in a forked child?)");
+    throw ReleasedTooOften(
+        semaphore_->handle().str() +
+        ": this process holds no permit of it (a permit of the parent, released in a forked child?)");
   }
   semaphore_ = nullptr;
 }
@@ -97,10 +110,13 @@ BoundedSemaphore BoundedSemaphore::open_or_create(std::string_view name, std::in
   return BoundedSemaphore(open_or_make(Kind::bounded_semaphore, name, value));
 }
 
-bool BoundedSemaphore::acquire_before(Deadline deadline) { return core_of(object_, Kind::bounded_semaphore).acquire(sync::Account::owned, deadline); }
+bool BoundedSemaphore::acquire_before(Deadline deadline) {
+  return core_of(object_, Kind::bounded_semaphore).acquire(sync::Account::owned, deadline);
+}
 
 void BoundedSemaphore::release() {
-  if (core_of(object_, Kind::bounded_semaphore).release(sync::Account::owned, true) != sync::SemaphoreCore::Released::yes) {
+  if (core_of(object_, Kind::bounded_semaphore).release(sync::Account::owned, true) !=
+      sync::SemaphoreCore::Released::yes) {
     throw ReleasedTooOften(handle().str() + ": release() of a bounded semaphore whose units are all in");
   }
 }

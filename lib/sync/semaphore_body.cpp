@@ -20,7 +20,9 @@ enum class Op : std::uint32_t { none = 0, take = 1, give = 2, restore = 3 };
 
 std::uint32_t count_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word) & kMaxCount; }
 Op op_of(std::uint64_t word) noexcept { return static_cast<Op>(word >> kOpShift & 3); }
-std::uint32_t tally_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> kTallyShift) & (kTallies - 1); }
+std::uint32_t tally_of(std::uint64_t word) noexcept {
+  return static_cast<std::uint32_t>(word >> kTallyShift) & (kTallies - 1);
+}
 std::uint32_t version_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> kVersionShift); }
 
 std::uint32_t held_of(std::uint64_t tally) noexcept { return static_cast<std::uint32_t>(tally); }
@@ -28,9 +30,11 @@ std::uint32_t tally_version(std::uint64_t tally) noexcept { return static_cast<s
 
 std::uint64_t plain(std::uint32_t count, std::uint64_t waiters) noexcept { return waiters | count; }
 /// A change that also changes a tally, whose value now is `before`.
-std::uint64_t journalled(std::uint32_t count, std::uint64_t waiters, Op op, std::uint32_t tally, std::uint64_t before) noexcept {
+std::uint64_t journalled(std::uint32_t count, std::uint64_t waiters, Op op, std::uint32_t tally,
+                         std::uint64_t before) noexcept {
   const std::uint64_t version = (tally_version(before) + 1) & kVersionMask;
-  return version << kVersionShift | static_cast<std::uint64_t>(tally) << kTallyShift | static_cast<std::uint64_t>(op) << kOpShift | waiters | count;
+  return version << kVersionShift | static_cast<std::uint64_t>(tally) << kTallyShift |
+         static_cast<std::uint64_t>(op) << kOpShift | waiters | count;
 }
 
 }  // namespace
@@ -73,7 +77,9 @@ std::uint32_t SemaphoreCore::claim_tally() {
     }
     registry::slot(me).claims.fetch_sub(1);
     if (used < kTallies) {
-      if (os::populate(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&body_.tallies[used]) / os::page_size() * os::page_size()), os::page_size()) == -ENOSPC) {
+      if (os::populate(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&body_.tallies[used]) /
+                                               os::page_size() * os::page_size()),
+                       os::page_size()) == -ENOSPC) {
         throw NoSpace("no room to note who holds permits of semaphore " + Handle(kind_, object_).str());
       }
       std::uint32_t expected = used;
@@ -81,7 +87,8 @@ std::uint32_t SemaphoreCore::claim_tally() {
       continue;
     }
     if (!restore_dead()) {
-      throw OsError(EAGAIN, Handle(kind_, object_).str() + ": " + std::to_string(kTallies) + " living processes hold or have held permits of it, no more can be noted");
+      throw OsError(EAGAIN, Handle(kind_, object_).str() + ": " + std::to_string(kTallies) +
+                                " living processes hold or have held permits of it, no more can be noted");
     }
   }
 }
@@ -125,7 +132,9 @@ bool SemaphoreCore::acquire(Account account, Deadline deadline) {
     std::uint64_t word = settled();
     if (const std::uint32_t count = count_of(word); count > 0) {
       const std::uint64_t keep = (word & kWaitersBit) | waiters;
-      const std::uint64_t next = mine == kNoTally ? plain(count - 1, keep) : journalled(count - 1, keep, Op::take, mine, body_.tallies[mine].value.load());
+      const std::uint64_t next = mine == kNoTally
+                                     ? plain(count - 1, keep)
+                                     : journalled(count - 1, keep, Op::take, mine, body_.tallies[mine].value.load());
       if (!body_.word.compare_exchange_strong(word, next)) continue;
       finish(next);
       // The wake-up that came to us took the mark of the others with it: hand on what is left.
@@ -144,7 +153,8 @@ bool SemaphoreCore::acquire(Account account, Deadline deadline) {
         if (sleeper.slept() && count_of(body_.word.load()) > 0) os::futex_wake(low_half(body_.word), 1);
         return false;
       case registry::Sleeper::Woken::tick:
-        for (std::uint32_t i = 0; i < body_.tallies_used.load(); ++i) registry::bury_if_gone(body_.tallies[i].owner.load(), 0);
+        for (std::uint32_t i = 0; i < body_.tallies_used.load(); ++i)
+          registry::bury_if_gone(body_.tallies[i].owner.load(), 0);
         break;
       case registry::Sleeper::Woken::look_again: break;
     }

@@ -12,8 +12,8 @@
 
 namespace brood::inline v1::sync {
 
-/// How many permits one process holds, for those that return when it dies: held by a bounded semaphore's acquirer, or by
-/// a Permit. `value` is version (32) | held (32); each change adds one to the version.
+/// How many permits one process holds, for those that return when it dies: held by a bounded semaphore's acquirer, or
+/// by a Permit. `value` is version (32) | held (32); each change adds one to the version.
 struct Tally {
   std::atomic<Id> owner;
   std::uint32_t reserved;
@@ -28,10 +28,11 @@ inline constexpr std::uint32_t kMaxCount = (1U << 31) - 1;
 ///   63 ....... 44   43 ..... 34   33 32   31   30 ........ 0
 ///   tally version    tally          op     W    count
 ///
-/// A change of count that belongs to a tally cannot be one step, for the tally lies elsewhere. So the step on the control
-/// word says which tally is to change and how ("op"), and to which version; whoever comes next finishes it before it
-/// does anything of its own. Finishing is one compare-and-swap on the tally, from the version before to the version in
-/// the journal: many may try, one succeeds, none does it twice. A killing between the two steps therefore loses nothing.
+/// A change of count that belongs to a tally cannot be one step, for the tally lies elsewhere. So the step on the
+/// control word says which tally is to change and how ("op"), and to which version; whoever comes next finishes it
+/// before it does anything of its own. Finishing is one compare-and-swap on the tally, from the version before to the
+/// version in the journal: many may try, one succeeds, none does it twice. A killing between the two steps therefore
+/// loses nothing.
 ///
 ///   op       on the tally
 ///   none     nothing: a change without a tally
@@ -58,7 +59,8 @@ enum class Account : std::uint8_t {
 
 class SemaphoreCore {
  public:
-  SemaphoreCore(SemaphoreBody& body, Kind kind, std::uint64_t object) noexcept : body_(body), object_(object), kind_(kind) {}
+  SemaphoreCore(SemaphoreBody& body, Kind kind, std::uint64_t object) noexcept
+      : body_(body), object_(object), kind_(kind) {}
 
   /// False if the deadline passed first. Errors: OsError if more than kTallies living processes hold permits.
   bool acquire(Account account, Deadline deadline);

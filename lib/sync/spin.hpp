@@ -16,14 +16,15 @@ struct SpinBudget {
   std::atomic<std::uint32_t> waits;
   std::uint32_t most;  ///< never more pauses than this
 
-  explicit constexpr SpinBudget(std::uint32_t most_pauses) noexcept : pauses(most_pauses), waits(0), most(most_pauses) {}
+  explicit constexpr SpinBudget(std::uint32_t most_pauses) noexcept
+      : pauses(most_pauses), waits(0), most(most_pauses) {}
 };
 
 /// `while (!ready() && spinner.again()) {}` — afterwards call `succeeded()` if it was worth it.
 ///
-/// A success keeps the budget at twice the pauses it took; a failure takes a quarter off; every 32nd wait tries the full
-/// budget, so a changed situation is noticed. With both parties on one processor the budget goes to nearly nothing,
-/// where a fixed spin would cost its full length at every wait.
+/// A success keeps the budget at twice the pauses it took; a failure takes a quarter off; every 32nd wait tries the
+/// full budget, so a changed situation is noticed. With both parties on one processor the budget goes to nearly
+/// nothing, where a fixed spin would cost its full length at every wait.
 class Spinner {
  public:
   explicit Spinner(SpinBudget& budget) noexcept : budget_(budget) {
@@ -51,7 +52,8 @@ class Spinner {
   void succeeded() noexcept {
     if (failed_ || used_ == 0) return;
     const std::uint32_t wanted = std::min(used_ * 2, budget_.most);
-    if (wanted > budget_.pauses.load(std::memory_order_relaxed)) budget_.pauses.store(wanted, std::memory_order_relaxed);
+    if (wanted > budget_.pauses.load(std::memory_order_relaxed))
+      budget_.pauses.store(wanted, std::memory_order_relaxed);
   }
 
  private:

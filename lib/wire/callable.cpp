@@ -12,7 +12,8 @@ constexpr std::uint32_t kCallVersion = 1;
 UnpackedCall::~UnpackedCall() = default;
 
 void UnpackedCall::operator()() {
-  if (state_ != State::ready) throw UsageError("an unpacked call can run only once: its arguments have been moved away");
+  if (state_ != State::ready)
+    throw UsageError("an unpacked call can run only once: its arguments have been moved away");
   state_ = State::entered;
   run();
   state_ = State::returned;

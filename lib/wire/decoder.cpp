@@ -16,11 +16,11 @@ namespace brood::inline v1::detail {
 
 struct Decoder::Head {
   WireType type = WireType::end;
-  std::uint8_t size_bytes = 0;     // of the head itself
-  bool negative = false;           // integers only: `number` is then a two's complement
-  bool cut = false;                // the message ends inside the head, the payload, or before the claimed elements
+  std::uint8_t size_bytes = 0;  // of the head itself
+  bool negative = false;        // integers only: `number` is then a two's complement
+  bool cut = false;             // the message ends inside the head, the payload, or before the claimed elements
   std::int8_t ext_type = 0;
-  std::uint64_t number = 0;        // the integer; the float's bits; the payload's bytes; the elements
+  std::uint64_t number = 0;  // the integer; the float's bits; the payload's bytes; the elements
 };
 
 namespace {
@@ -33,6 +33,7 @@ std::uint64_t big_endian(const std::byte* from, std::size_t size) {
 }
 
 std::int64_t sign_extended(std::uint64_t value, std::size_t size) {
+  if (size == 0) return 0;
   const auto unused = static_cast<unsigned>(64 - 8 * size);
   return static_cast<std::int64_t>(value << unused) >> unused;
 }
@@ -43,14 +44,14 @@ struct LongForm {
   std::uint8_t number_bytes;  // that follow the first byte
 };
 constexpr LongForm kLongForms[32] = {
-    {WireType::nil, 0},      {WireType::invalid, 0},  {WireType::boolean, 0},  {WireType::boolean, 0},
-    {WireType::bin, 1},      {WireType::bin, 2},      {WireType::bin, 4},      {WireType::ext, 1},
-    {WireType::ext, 2},      {WireType::ext, 4},      {WireType::floating, 4}, {WireType::floating, 8},
-    {WireType::integer, 1},  {WireType::integer, 2},  {WireType::integer, 4},  {WireType::integer, 8},
-    {WireType::integer, 1},  {WireType::integer, 2},  {WireType::integer, 4},  {WireType::integer, 8},
-    {WireType::ext, 0},      {WireType::ext, 0},      {WireType::ext, 0},      {WireType::ext, 0},
-    {WireType::ext, 0},      {WireType::str, 1},      {WireType::str, 2},      {WireType::str, 4},
-    {WireType::array, 2},    {WireType::array, 4},    {WireType::map, 2},      {WireType::map, 4},
+    {WireType::nil, 0},     {WireType::invalid, 0}, {WireType::boolean, 0},  {WireType::boolean, 0},
+    {WireType::bin, 1},     {WireType::bin, 2},     {WireType::bin, 4},      {WireType::ext, 1},
+    {WireType::ext, 2},     {WireType::ext, 4},     {WireType::floating, 4}, {WireType::floating, 8},
+    {WireType::integer, 1}, {WireType::integer, 2}, {WireType::integer, 4},  {WireType::integer, 8},
+    {WireType::integer, 1}, {WireType::integer, 2}, {WireType::integer, 4},  {WireType::integer, 8},
+    {WireType::ext, 0},     {WireType::ext, 0},     {WireType::ext, 0},      {WireType::ext, 0},
+    {WireType::ext, 0},     {WireType::str, 1},     {WireType::str, 2},      {WireType::str, 4},
+    {WireType::array, 2},   {WireType::array, 4},   {WireType::map, 2},      {WireType::map, 4},
 };
 
 constexpr std::uint64_t kExactDouble = std::uint64_t{1} << 53;  // beyond it doubles skip integers
@@ -132,8 +133,8 @@ Decoder::Head Decoder::head() const {
 }
 
 void Decoder::fail(std::string_view expected, std::string_view found) const {
-  throw DecodeError("cannot decode: expected " + std::string(expected) + " at byte " + std::to_string(position_) + " of " +
-                    std::to_string(bytes_.size()) + ", found " + std::string(found));
+  throw DecodeError("cannot decode: expected " + std::string(expected) + " at byte " + std::to_string(position_) +
+                    " of " + std::to_string(bytes_.size()) + ", found " + std::string(found));
 }
 
 void Decoder::wrong(std::string_view expected) const {
@@ -146,7 +147,8 @@ void Decoder::wrong(std::string_view expected) const {
   } else {
     switch (found.type) {
       case WireType::integer:
-        text += " " + (found.negative ? std::to_string(static_cast<std::int64_t>(found.number)) : std::to_string(found.number));
+        text += " " + (found.negative ? std::to_string(static_cast<std::int64_t>(found.number))
+                                      : std::to_string(found.number));
         break;
       case WireType::str:
       case WireType::bin: text += " of " + std::to_string(found.number) + " bytes"; break;
@@ -164,7 +166,8 @@ void Decoder::wrong(std::string_view expected) const {
 
 Decoder::Head Decoder::expect(WireType type, std::string_view expected) const {
   const Head found = head();
-  if (found.type != type || found.cut) [[unlikely]] wrong(expected);
+  if (found.type != type || found.cut) [[unlikely]]
+    wrong(expected);
   return found;
 }
 
@@ -242,8 +245,9 @@ float Decoder::f32() {
   }
   const std::size_t before = position_;
   const double value = f64();
-  const bool fits = found.type == WireType::integer ? std::abs(value) <= kExactFloat
-                                                    : !std::isfinite(value) || std::abs(value) <= std::numeric_limits<float>::max();
+  const bool fits = found.type == WireType::integer
+                        ? std::abs(value) <= kExactFloat
+                        : !std::isfinite(value) || std::abs(value) <= std::numeric_limits<float>::max();
   if (!fits) {
     position_ = before;
     wrong(kExpected);

@@ -13,7 +13,7 @@ namespace {
 // Categories that mean the same in every program.
 const std::array<const std::error_category*, 3>& known_categories() {
   static const std::array<const std::error_category*, 3> kKnown = {&std::generic_category(), &std::system_category(),
-                                                                  &std::iostream_category()};
+                                                                   &std::iostream_category()};
   return kKnown;
 }
 
@@ -78,7 +78,8 @@ std::span<const std::byte> take_raw(Decoder& in, std::int8_t ext_type, std::uint
   const auto payload = bytes.subspan(kFingerprintBytes);
   const bool fits = ext_type == kExtRaw ? payload.size() == unit : payload.size() % unit == 0;
   if (!fits) {
-    in.fail("the raw bytes of " + name() + ", " + std::to_string(unit) + " each", std::to_string(payload.size()) + " bytes");
+    in.fail("the raw bytes of " + name() + ", " + std::to_string(unit) + " each",
+            std::to_string(payload.size()) + " bytes");
   }
   in = after;
   return payload;

@@ -23,7 +23,8 @@ struct Stamped {
 
 /// A message whose every byte follows from its number.
 std::string message(int number) {
-  return std::to_string(number) + ":" + std::string(static_cast<std::size_t>(number * 131 % 900), static_cast<char>('a' + number % 26));
+  return std::to_string(number) + ":" +
+         std::string(static_cast<std::size_t>(number * 131 % 900), static_cast<char>('a' + number % 26));
 }
 
 TEST_F(QueueCrash, DeadSleepersLoseNoWakeUp) {
@@ -86,7 +87,8 @@ TEST_F(QueueCrash, AKilledConsumerHasTakenAnItemOrLeftItToOthers) {
     constexpr int kItems = 2000;
     brood::Queue<int> queue;
     for (int i = 0; i < kItems; ++i) queue.put(i);
-    auto* taken = static_cast<std::atomic<int>*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    auto* taken = static_cast<std::atomic<int>*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     Child consumer([&](Line& line) {
       line.say('r');
       for (;;) taken->store(queue.get() + 1);

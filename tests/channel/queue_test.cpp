@@ -55,10 +55,14 @@ TEST_F(QueueLadder, AttemptsOfAllForms) {
 }
 
 TEST_F(QueueLadder, ErrorsNameTheQueueAndTheCure) {
-  expect_error<brood::UsageError>([] { brood::Queue<int> bad(static_cast<std::size_t>(-1)); }, {"capacity", "18446744073709551615", "unlimited"});
-  expect_error<brood::UsageError>([] { brood::Queue<int> bad(brood::QueueOptions{.byte_budget = std::size_t{1} << 40}); }, {"byte budget", "64 GiB"});
+  expect_error<brood::UsageError>([] { brood::Queue<int> bad(static_cast<std::size_t>(-1)); },
+                                  {"capacity", "18446744073709551615", "unlimited"});
+  expect_error<brood::UsageError>(
+      [] { brood::Queue<int> bad(brood::QueueOptions{.byte_budget = std::size_t{1} << 40}); },
+      {"byte budget", "64 GiB"});
   brood::Queue<std::string> small(brood::QueueOptions{.byte_budget = 4096});
-  expect_error<brood::NoSpace>([&] { small.put(std::string(10000, 'x')); }, {small.handle().str(), "10003", "4096", "byte_budget"});
+  expect_error<brood::NoSpace>([&] { small.put(std::string(10000, 'x')); },
+                               {small.handle().str(), "10003", "4096", "byte_budget"});
   brood::Queue<int> one(1);
   one.put(1);
   expect_error<brood::Full>([&] { one.put_nowait(2); }, {one.handle().str(), "full"});
@@ -74,10 +78,12 @@ TEST_F(QueueLadder, ErrorsNameTheQueueAndTheCure) {
 
 TEST_F(QueueLadder, AnotherPayloadTypeIsRefused) {
   const brood::Queue<int> queue;
-  expect_error<brood::TypeMismatch>([&] { (void)brood::Queue<std::string>::open(queue.handle()); }, {queue.handle().str(), "int", "string"});
+  expect_error<brood::TypeMismatch>([&] { (void)brood::Queue<std::string>::open(queue.handle()); },
+                                    {queue.handle().str(), "int", "string"});
   expect_error<brood::TypeMismatch>([&] { (void)brood::Queue<unsigned>::open(queue.handle()); }, {"int", "unsigned"});
   (void)brood::Queue<Point>::create("ladder.points");
-  expect_error<brood::TypeMismatch>([] { (void)brood::Queue<Job>::open_or_create("ladder.points"); }, {"ladder.points", "Point", "Job"});
+  expect_error<brood::TypeMismatch>([] { (void)brood::Queue<Job>::open_or_create("ladder.points"); },
+                                    {"ladder.points", "Point", "Job"});
   EXPECT_TRUE(brood::Queue<Point>::remove("ladder.points"));
 }
 
@@ -171,8 +177,7 @@ TEST_F(QueueLadder, TimeoutsAmongSleepersLoseNothing) {
     std::mt19937 random(seed + static_cast<unsigned>(i));
     if (i < 3) {
       for (long item = 1; item <= kEach; ++item) {
-        while (!queue.try_put_for(item, std::chrono::microseconds(random() % 200))) {
-        }
+        while (!queue.try_put_for(item, std::chrono::microseconds(random() % 200))) {}
       }
     } else {
       while (taken.load() < 3 * kEach) {

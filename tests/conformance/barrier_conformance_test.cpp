@@ -83,7 +83,9 @@ TEST_P(BarrierConformance, EachPartyReceivesADifferentIndexAndOneIsZero) {
 
 // The action finds its data by name, since it takes no arguments and runs in any of the processes.
 constexpr const char* kActionRuns = "conformance-barrier-action-runs";
-void count_a_run() { brood::Value<long>::open_named(kActionRuns).with([](long& runs) { ++runs; }); }
+void count_a_run() {
+  brood::Value<long>::open_named(kActionRuns).with([](long& runs) { ++runs; });
+}
 void fail_in_action() { throw std::runtime_error("the action failed"); }
 
 void pass_with_action(brood::Barrier& barrier) {
@@ -224,7 +226,9 @@ TEST_P(BarrierConformance, ConstructorTimeoutAppliesWhenWaitGetsNone) {
 TEST_P(BarrierConformance, ArgumentOverridesTheDefaultTimeoutAndNegativeCountsAsExpired) {
   brood::Barrier barrier(2, {.timeout = 0ns});
   brood::Value<Tally> tally;
-  auto other = worker([](brood::Barrier& one, brood::Value<Tally>& all) { count_outcome(all, [&] { one.wait_for(1h); }); }, barrier, tally);
+  auto other =
+      worker([](brood::Barrier& one, brood::Value<Tally>& all) { count_outcome(all, [&] { one.wait_for(1h); }); },
+             barrier, tally);
   support::await([&] { return barrier.n_waiting() == 1; });
   EXPECT_EQ(barrier.wait_for(-1s), 1U);  // the last to arrive waits for nobody
   other.join();
@@ -264,7 +268,8 @@ TEST_P(BarrierConformance, AThousandPassesStayInOrder) {
 
 // BAR-01: Python accepts zero and negative parties silently; brood refuses
 TEST_P(BarrierConformance, ZeroOrNegativePartiesAreRefused) {
-  for (const std::int64_t parties : {std::int64_t{0}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::min(), brood::Barrier::kMaxParties + 1}) {
+  for (const std::int64_t parties :
+       {std::int64_t{0}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::min(), brood::Barrier::kMaxParties + 1}) {
     try {
       brood::Barrier barrier(parties);
       ADD_FAILURE() << parties << " parties were accepted";

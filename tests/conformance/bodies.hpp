@@ -53,8 +53,8 @@ std::string printed(const T& object) {
   return std::move(out).str();
 }
 
-#define BROOD_BODIES(Suite)                                                                       \
-  INSTANTIATE_TEST_SUITE_P(Bodies, Suite, ::testing::ValuesIn(support::all_bodies()),             \
+#define BROOD_BODIES(Suite)                                                           \
+  INSTANTIATE_TEST_SUITE_P(Bodies, Suite, ::testing::ValuesIn(support::all_bodies()), \
                            [](const auto& which) { return support::to_string(which.param); })
 
 }  // namespace conformance

@@ -25,10 +25,12 @@ void sleep_once(brood::Condition& condition, brood::RLock& lock, brood::Semaphor
   condition.wait(guard);
   woken.release();
 }
-void sleep_for(brood::Condition& condition, brood::RLock& lock, brood::Semaphore& sleeping, brood::Semaphore& timed_out, int ms) {
+void sleep_for(brood::Condition& condition, brood::RLock& lock, brood::Semaphore& sleeping, brood::Semaphore& timed_out,
+               int ms) {
   Guard guard(lock);
   sleeping.release();
-  require(condition.wait_for(guard, std::chrono::milliseconds(ms)) == std::cv_status::timeout, "nobody notifies in time");
+  require(condition.wait_for(guard, std::chrono::milliseconds(ms)) == std::cv_status::timeout,
+          "nobody notifies in time");
   require(guard.owns_lock(), "the lock is held again after a timeout");
   timed_out.release();
 }
@@ -44,7 +46,8 @@ void notify_under_lock(brood::Condition& condition, brood::RLock& lock, std::int
 }
 
 /// Exactly `count` have woken, and the others sleep on.
-void expect_woken(const brood::Condition& condition, const brood::Semaphore& woken, std::int64_t count, std::size_t asleep) {
+void expect_woken(const brood::Condition& condition, const brood::Semaphore& woken, std::int64_t count,
+                  std::size_t asleep) {
   support::await([&] { return woken.get_value() >= count; });
   support::await_sleepers(condition.handle(), asleep);
   EXPECT_EQ(woken.get_value(), count);
@@ -209,7 +212,10 @@ TEST_P(ConditionConformance, PredicateIsTestedFirstAndOnceWhenNegative) {
   EXPECT_THROW((void)condition.wait_for(unowned, 1s, [] { return false; }), brood::NotOwner);
   unowned.lock();
   calls = 0;
-  EXPECT_FALSE(condition.wait_for(unowned, -1s, [&] { ++calls; return false; }));
+  EXPECT_FALSE(condition.wait_for(unowned, -1s, [&] {
+    ++calls;
+    return false;
+  }));
   EXPECT_GE(calls, 1);
   worker(
       [](brood::Condition& one, brood::RLock& held_elsewhere) {

@@ -53,7 +53,14 @@ TEST_P(EventConformance, PrintedFormTellsSetOrUnset) {
 TEST_P(EventConformance, IsSetIsTheCurrentFlagEverywhere) {
   brood::Event event;
   EXPECT_FALSE(event.is_set());
-  worker([](brood::Event& one) { require(!one.is_set(), "unset"); one.set(); require(one.is_set(), "set"); }, event).join();
+  worker(
+      [](brood::Event& one) {
+        require(!one.is_set(), "unset");
+        one.set();
+        require(one.is_set(), "set");
+      },
+      event)
+      .join();
   EXPECT_TRUE(event.is_set());
   worker([](brood::Event& one) { one.clear(); }, event).join();
   EXPECT_FALSE(event.is_set());

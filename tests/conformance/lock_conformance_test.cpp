@@ -124,7 +124,8 @@ TEST_P(RLockConformance, ScopeEntryTakesAndExitReleases) {
 template <class L>
 void print_while_held_elsewhere(L& lock, brood::Event& asked) {
   const std::string text = printed(lock);
-  require(text.find("MainProcess") != std::string::npos || text.find("another thread") != std::string::npos, "the owner is named: " + text);
+  require(text.find("MainProcess") != std::string::npos || text.find("another thread") != std::string::npos,
+          "the owner is named: " + text);
   asked.set();
 }
 

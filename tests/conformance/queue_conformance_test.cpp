@@ -102,11 +102,23 @@ TEST_P(QueueConformance, QsizeCountsPutsMinusGetsExactly) {
   EXPECT_EQ(queue.qsize(), 0U);
   queue.put(1);
   EXPECT_EQ(queue.qsize(), 1U);
-  worker([](brood::Queue<int>& out) { out.put(5); require(out.qsize() == 2, "two"); }, queue).join();
+  worker(
+      [](brood::Queue<int>& out) {
+        out.put(5);
+        require(out.qsize() == 2, "two");
+      },
+      queue)
+      .join();
   EXPECT_EQ(queue.qsize(), 2U);
   (void)queue.get();
   EXPECT_EQ(queue.qsize(), 1U);
-  worker([](brood::Queue<int>& in) { (void)in.get(); require(in.qsize() == 0, "none"); }, queue).join();
+  worker(
+      [](brood::Queue<int>& in) {
+        (void)in.get();
+        require(in.qsize() == 0, "none");
+      },
+      queue)
+      .join();
   EXPECT_EQ(queue.qsize(), 0U);
   queue.close();
   EXPECT_EQ(queue.qsize(), 0U);  // works after close
@@ -263,7 +275,13 @@ TEST_P(QueueConformance, ItemsOfOneProducerStayInOrder) {
 TEST_P(QueueConformance, EmptyAgreesWithQsizeRightAfterAPut) {
   brood::Queue<int> queue;
   EXPECT_TRUE(queue.empty());
-  worker([](brood::Queue<int>& out) { out.put(1); require(!out.empty(), "not empty right after put"); }, queue).join();
+  worker(
+      [](brood::Queue<int>& out) {
+        out.put(1);
+        require(!out.empty(), "not empty right after put");
+      },
+      queue)
+      .join();
   EXPECT_FALSE(queue.empty());
   EXPECT_EQ(queue.get_nowait(), 1);
   EXPECT_TRUE(queue.empty());
@@ -273,7 +291,15 @@ TEST_P(QueueConformance, EmptyAgreesWithQsizeRightAfterAPut) {
 TEST_P(QueueConformance, FullTellsThatThereIsNoFreeSlot) {
   brood::Queue<int> queue(2);
   EXPECT_FALSE(queue.full());
-  worker([](brood::Queue<int>& out) { out.put(1); require(!out.full(), "one slot left"); out.put(2); require(out.full(), "full"); }, queue).join();
+  worker(
+      [](brood::Queue<int>& out) {
+        out.put(1);
+        require(!out.full(), "one slot left");
+        out.put(2);
+        require(out.full(), "full");
+      },
+      queue)
+      .join();
   EXPECT_TRUE(queue.full());
   (void)queue.get();
   EXPECT_FALSE(queue.full());
@@ -327,7 +353,8 @@ TEST_P(QueueConformance, ShutdownDrainsThenEndsEverySleepingTaker) {
 TEST_P(QueueConformance, ImmediateShutdownDiscardsAndWakesSleepingPutters) {
   brood::Queue<int> queue(1);
   queue.put(1);
-  auto putter = worker([](brood::Queue<int>& out) { require_closed([&] { out.put(2); }, "put while shutting down"); }, queue);
+  auto putter =
+      worker([](brood::Queue<int>& out) { require_closed([&] { out.put(2); }, "put while shutting down"); }, queue);
   support::await_sleepers(queue.handle(), 1);
   queue.shutdown(true);
   putter.join();

@@ -13,7 +13,8 @@ BROOD_BODIES(SemaphoreConformance);
 
 template <class S>
 void expect_value(S& semaphore, std::int64_t value) {
-  require(semaphore.get_value() == value, "value is " + std::to_string(semaphore.get_value()) + ", expected " + std::to_string(value));
+  require(semaphore.get_value() == value,
+          "value is " + std::to_string(semaphore.get_value()) + ", expected " + std::to_string(value));
 }
 
 /// Steps a semaphore of two units down to none.

@@ -119,7 +119,8 @@ Actor::Actor(std::function<void(Self&)> body) : seat_(&take_seat()) {
   }
 }
 
-Actor::Actor(Actor&& other) noexcept : pid_(std::exchange(other.pid_, -1)), seat_(std::exchange(other.seat_, nullptr)) {}
+Actor::Actor(Actor&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), seat_(std::exchange(other.seat_, nullptr)) {}
 
 Actor& Actor::operator=(Actor&& other) noexcept {
   if (this != &other) {

@@ -1,4 +1,5 @@
-// Negative controls: a lock without owner and a ring without repair. A sweep that finds nothing wrong with them is broken.
+// Negative controls: a lock without owner and a ring without repair. A sweep that finds nothing wrong with them is
+// broken.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -74,7 +75,9 @@ struct PlainLockScene : Scene {
 struct PlainRingScene : Scene {
   PlainRing& ring = PlainLockScene::reset<PlainRing>();
   void operate() override { ring.put(5); }
-  void judge(Findings& findings, const Arrival& /*at*/) override { findings.check(ring.is_whole(), "the ring is torn"); }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    findings.check(ring.is_whole(), "the ring is torn");
+  }
 };
 
 }  // namespace

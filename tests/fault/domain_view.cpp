@@ -60,7 +60,10 @@ std::vector<std::string> DomainView::objects() {
 bool DomainView::has_registry() { return ::access(registry_path().c_str(), F_OK) == 0; }
 
 void DomainView::forget() noexcept {
-  if (mapped_ != nullptr) ::munmap(const_cast<void*>(static_cast<const void*>(reinterpret_cast<const char*>(mapped_) - brood::shm::kBodyOffset)), kMapped);
+  if (mapped_ != nullptr)
+    ::munmap(
+        const_cast<void*>(static_cast<const void*>(reinterpret_cast<const char*>(mapped_) - brood::shm::kBodyOffset)),
+        kMapped);
   mapped_ = nullptr;
 }
 
@@ -93,7 +96,8 @@ bool DomainView::await_quiet() {
   const Registry* registry = look();
   if (registry == nullptr) return true;
   const auto is_living = [](const auto& slot, StateWord) { return !has_ended(slot); };
-  if (count_slots(*registry, SlotState::alive, is_living) == 0) return true;  // nobody is there who could bury, or be woken
+  if (count_slots(*registry, SlotState::alive, is_living) == 0)
+    return true;  // nobody is there who could bury, or be woken
   const double until = now_ms() + static_cast<double>(kPatience.count());
   std::uint32_t seen = registry->heads.death.load();
   for (;;) {
@@ -119,8 +123,9 @@ std::uint32_t DomainView::slots_used() {
 unsigned DomainView::abandoned_slots() {
   const Registry* registry = look();
   if (registry == nullptr) return 0;
-  return count_slots(*registry, SlotState::joining,
-                     [](const auto&, StateWord word) { return ::kill(static_cast<pid_t>(word.pid), 0) != 0 && errno == ESRCH; });
+  return count_slots(*registry, SlotState::joining, [](const auto&, StateWord word) {
+    return ::kill(static_cast<pid_t>(word.pid), 0) != 0 && errno == ESRCH;
+  });
 }
 
 }  // namespace fault

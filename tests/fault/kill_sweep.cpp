@@ -23,13 +23,14 @@ struct Arguments {
 };
 
 [[noreturn]] void usage(int status) {
-  std::fputs("usage: kill_sweep [--only REGEX] [--sample K] [--seed S] [--list] [--verbose]\n"
-             "  --only REGEX  only the operations whose name matches\n"
-             "  --sample K    every K-th kill point only\n"
-             "  --seed S      of the random kill points (default 1)\n"
-             "  --list        the names of the operations\n"
-             "  --verbose     every wrong point, not only the first of each operation\n",
-             status == 0 ? stdout : stderr);
+  std::fputs(
+      "usage: kill_sweep [--only REGEX] [--sample K] [--seed S] [--list] [--verbose]\n"
+      "  --only REGEX  only the operations whose name matches\n"
+      "  --sample K    every K-th kill point only\n"
+      "  --seed S      of the random kill points (default 1)\n"
+      "  --list        the names of the operations\n"
+      "  --verbose     every wrong point, not only the first of each operation\n",
+      status == 0 ? stdout : stderr);
   std::exit(status);
 }
 
@@ -64,14 +65,16 @@ Operations all_operations() {
 void print_bad(const char* kind, const std::vector<Bad>& bad, bool all) {
   for (std::size_t i = 0; i < bad.size() && (all || i < 3); ++i) {
     const Point& p = bad[i].point;
-    std::printf("    %s at k=%ld%s%s: %s [%s] %.1f ms\n", kind, p.steps, p.calls != 0 ? (" after call " + std::to_string(p.calls)).c_str() : "",
-                p.inside ? " (inside)" : "", bad[i].what.c_str(), bad[i].where.c_str(), bad[i].ms);
+    std::printf("    %s at k=%ld%s%s: %s [%s] %.1f ms\n", kind, p.steps,
+                p.calls != 0 ? (" after call " + std::to_string(p.calls)).c_str() : "", p.inside ? " (inside)" : "",
+                bad[i].what.c_str(), bad[i].where.c_str(), bad[i].ms);
   }
 }
 
 void print(const Result& r, bool verbose) {
-  std::printf("%-64s %7ld %6ld %5zu %5zu %8.1f %6.1f%s\n", r.name.c_str(), r.instructions, r.points, r.wrong.size(), r.by_fallback.size(), r.slowest_ms,
-              r.seconds, r.control ? (r.wrong.empty() ? "  NOT CAUGHT" : "  caught, as it must be") : "");
+  std::printf("%-64s %7ld %6ld %5zu %5zu %8.1f %6.1f%s\n", r.name.c_str(), r.instructions, r.points, r.wrong.size(),
+              r.by_fallback.size(), r.slowest_ms, r.seconds,
+              r.control ? (r.wrong.empty() ? "  NOT CAUGHT" : "  caught, as it must be") : "");
   if (!r.control || verbose) print_bad("wrong", r.wrong, verbose);
   if (!r.control) print_bad("by fallback", r.by_fallback, verbose);
   std::fflush(stdout);
@@ -105,8 +108,10 @@ int run(const Arguments& arguments) {
     slowest = std::max(slowest, result.slowest_ms);
   }
   if (arguments.list) return 0;
-  if (missed_controls != 0) std::printf("%ld negative controls were not found wrong: the sweep itself is broken\n", missed_controls);
-  std::printf("kill: %ld operations, %ld points, %ld wrong, %ld by fallback, max %.0f ms\n", operations, points, wrong, fallback, slowest);
+  if (missed_controls != 0)
+    std::printf("%ld negative controls were not found wrong: the sweep itself is broken\n", missed_controls);
+  std::printf("kill: %ld operations, %ld points, %ld wrong, %ld by fallback, max %.0f ms\n", operations, points, wrong,
+              fallback, slowest);
   return wrong > 0 || missed_controls != 0 ? 1 : 0;
 }
 

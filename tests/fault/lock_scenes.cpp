@@ -284,7 +284,9 @@ struct RecoverWithSecond : Recover<Lock> {
 /// lock() by the first who finds the owner dead: it marks the lock, and nobody may ever just get it.
 struct Report : Orphaned<Lock> {
   void operate() override { (void)take_and_give_back(lock); }
-  void judge(Findings& findings, const Arrival& /*at*/) override { judge_lock<Lock>(findings, lock.handle(), false, kOwnerDied); }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    judge_lock<Lock>(findings, lock.handle(), false, kOwnerDied);
+  }
 };
 
 /// unlock() of a lock that another process holds, while a third sleeps on it.
@@ -310,7 +312,11 @@ struct ForeignUnlock : LockScene<Lock> {
   void operate() override { lock.unlock(); }
   void judge(Findings& findings, const Arrival& /*at*/) override {
     const bool free = Findings::settles([this] { return sleeper.is_done(); });
-    if (!free) findings.fresh("locked()", [this](Self& self) { self.set(0, lock.locked() ? 1 : 0); must(lock.locked(), "the lock was released, but its sleeper was not woken"); });
+    if (!free)
+      findings.fresh("locked()", [this](Self& self) {
+        self.set(0, lock.locked() ? 1 : 0);
+        must(lock.locked(), "the lock was released, but its sleeper was not woken");
+      });
     holder.go(1);
     if (!findings.finishes(holder, "the holder") || !findings.finishes(sleeper, "the sleeper")) return;
     judge_lock<Lock>(findings, lock.handle(), false, kGotIt);

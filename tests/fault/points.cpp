@@ -97,7 +97,8 @@ Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::mt1993
   plan.instructions = trace.steps;
   plan.selected = stride > 1 || trace.steps > kEveryInstruction;
   if (stride > 1) {
-    for (long step = 0; step <= trace.steps; step += stride) plan.points.push_back(from_last_call(step, false, trace.calls));
+    for (long step = 0; step <= trace.steps; step += stride)
+      plan.points.push_back(from_last_call(step, false, trace.calls));
   } else if (plan.selected) {
     plan.points = select(trace, changes, random);
   } else {

@@ -49,9 +49,9 @@ class Scene {
   Scene& operator=(const Scene&) = delete;
   virtual ~Scene() = default;
 
-  virtual void set() {}      ///< tester: those who are there before the victim
-  virtual void ready() {}    ///< victim: what comes before the operation; includes a first run, so that code is warm
-  virtual void placed() {}   ///< tester: those who come after ready()
+  virtual void set() {}        ///< tester: those who are there before the victim
+  virtual void ready() {}      ///< victim: what comes before the operation; includes a first run, so that code is warm
+  virtual void placed() {}     ///< tester: those who come after ready()
   virtual void operate() = 0;  ///< victim
   virtual Sleep on_sleep(int /*nth*/) { return Sleep::for_ever; }  ///< tester: the victim sleeps inside the operation
   /// tester. `at.ended` and `at.asleep` say where the victim was killed.

@@ -51,9 +51,7 @@ class LookUpNowAndThen {
 };
 
 /// The last thing of every operation: a signal that says so, in as few instructions as can be.
-[[gnu::always_inline]] inline void say_it_is_over(long pid, long tid) {
-  ::syscall(SYS_tgkill, pid, tid, SIGUSR2);
-}
+[[gnu::always_inline]] inline void say_it_is_over(long pid, long tid) { ::syscall(SYS_tgkill, pid, tid, SIGUSR2); }
 
 }  // namespace
 
@@ -78,8 +76,7 @@ Victim::Victim(const std::function<void()>& ready, const std::function<void()>& 
     ::_exit(70);
   }
   int status = 0;
-  while (::waitpid(pid_, &status, __WALL) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(pid_, &status, __WALL) < 0 && errno == EINTR) {}
   if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGSTOP) {
     if (!WIFSTOPPED(status)) pid_ = -1;
     kill();
@@ -91,8 +88,7 @@ Victim::Victim(const std::function<void()>& ready, const std::function<void()>& 
 void Victim::kill() noexcept {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);
-  while (::waitpid(pid_, nullptr, __WALL) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(pid_, nullptr, __WALL) < 0 && errno == EINTR) {}
   pid_ = -1;
 }
 

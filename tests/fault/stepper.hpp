@@ -10,8 +10,8 @@
 
 namespace fault {
 
-/// A place to kill at: after `steps` instructions of the operation; or, with `inside`, asleep in the system call that the
-/// next instruction makes.
+/// A place to kill at: after `steps` instructions of the operation; or, with `inside`, asleep in the system call that
+/// the next instruction makes.
 ///
 /// Counting from the start costs the square of the length. In long operations `calls` system calls are run through at
 /// full speed first, and `steps` counts from the end of the last of them.
@@ -23,17 +23,17 @@ struct Point {
 
 /// What to do when the victim falls asleep inside its operation for the n-th time (from 0).
 enum class Sleep : std::uint8_t {
-  woken,       ///< something was done that ends the sleep
-  by_itself,   ///< it has a timeout
-  for_ever,    ///< nothing will: the operation ends here
+  woken,      ///< something was done that ends the sleep
+  by_itself,  ///< it has a timeout
+  for_ever,   ///< nothing will: the operation ends here
 };
 using OnSleep = std::function<Sleep(int nth)>;
 
 struct Arrival {
-  bool ended = false;    ///< the operation was over before the point was reached
-  bool asleep = false;   ///< killed while it slept in the kernel
-  long steps = 0;        ///< stepped in all
-  std::uintptr_t at = 0; ///< instruction pointer
+  bool ended = false;     ///< the operation was over before the point was reached
+  bool asleep = false;    ///< killed while it slept in the kernel
+  long steps = 0;         ///< stepped in all
+  std::uintptr_t at = 0;  ///< instruction pointer
 };
 
 /// A forked process that has done its set-up and stands before the first instruction of the operation.

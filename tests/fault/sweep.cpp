@@ -35,7 +35,8 @@ void check_nothing_left(Findings& findings) {
 
 class Sweep {
  public:
-  Sweep(const Operation& operation, const SweepOptions& options) : operation_(operation), options_(options), random_(options.seed) {
+  Sweep(const Operation& operation, const SweepOptions& options)
+      : operation_(operation), options_(options), random_(options.seed) {
     result_.name = operation.name;
     result_.control = operation.control;
   }
@@ -61,7 +62,8 @@ class Sweep {
     scene->set();
     Victim victim([&] { scene->ready(); }, [&] { scene->operate(); });
     scene->placed();
-    return make_plan(victim, [&](int nth) { return scene->on_sleep(nth); }, operation_.stride, random_);
+    return make_plan(
+        victim, [&](int nth) { return scene->on_sleep(nth); }, operation_.stride, random_);
   }
 
   Arrival kill_at(const Point& point) {
@@ -97,7 +99,8 @@ class Sweep {
     ++result_.points;
     result_.slowest_ms = std::max(result_.slowest_ms, slowest);
     if (failure.empty() && slowest < kFallbackMs) return;
-    Bad bad{point, at.ended ? std::string(at.asleep ? "(asleep)" : "(over)") : describe_address(at.at), failure, slowest};
+    Bad bad{point, at.ended ? std::string(at.asleep ? "(asleep)" : "(over)") : describe_address(at.at), failure,
+            slowest};
     if (at.asleep && !at.ended) bad.where += " (asleep)";
     (failure.empty() ? result_.by_fallback : result_.wrong).push_back(std::move(bad));
   }

@@ -26,10 +26,12 @@ std::string describe_address(std::uintptr_t address) {
   Dl_info info{};
   if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr) return "?";
   std::array<char, 32> offset{};
-  std::snprintf(offset.data(), offset.size(), "0x%zx", static_cast<std::size_t>(address - reinterpret_cast<std::uintptr_t>(info.dli_fbase)));
+  std::snprintf(offset.data(), offset.size(), "0x%zx",
+                static_cast<std::size_t>(address - reinterpret_cast<std::uintptr_t>(info.dli_fbase)));
   std::array<char, 4096> self{};
   const bool ours = info.dli_fname[0] != '/' || std::string(info.dli_fname).find(".so") == std::string::npos;
-  const std::string file = ours && ::readlink("/proc/self/exe", self.data(), self.size() - 1) > 0 ? self.data() : info.dli_fname;
+  const std::string file =
+      ours && ::readlink("/proc/self/exe", self.data(), self.size() - 1) > 0 ? self.data() : info.dli_fname;
   const std::string found = output_of("addr2line -Cfipe '" + file + "' " + offset.data() + " 2>/dev/null | head -1");
   if (!found.empty() && found[0] != '?') return found;
   return std::string(info.dli_sname != nullptr ? info.dli_sname : info.dli_fname) + " " + offset.data();

@@ -81,8 +81,7 @@ void try_skip(std::span<const std::byte> bytes) {
   try {
     while (in.remaining() > 0) in.skip();
     in.finish();
-  } catch (const brood::DecodeError&) {
-  }
+  } catch (const brood::DecodeError&) {}
 }
 
 }  // namespace

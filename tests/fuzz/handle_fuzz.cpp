@@ -24,7 +24,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const brood::Handle again(canonical);
     if (!(again == handle) || again.name() != handle.name()) fault("another handle comes back");
     if (!handle.name().empty() && !brood::is_valid_name(handle.name())) fault("a name that is not valid");
-  } catch (const brood::HandleError&) {
-  }
+  } catch (const brood::HandleError&) {}
   return 0;
 }

@@ -54,7 +54,8 @@ inline Bytes mutated(const std::vector<Bytes>& corpus, std::mt19937_64& random) 
         break;
       }
       case 4: {
-        static constexpr std::uint8_t kHeads[] = {0xc0, 0xc1, 0xc4, 0xc7, 0xcf, 0xd3, 0xd9, 0xdb, 0xdc, 0xdd, 0xdf, 0xff};
+        static constexpr std::uint8_t kHeads[] = {0xc0, 0xc1, 0xc4, 0xc7, 0xcf, 0xd3,
+                                                  0xd9, 0xdb, 0xdc, 0xdd, 0xdf, 0xff};
         if (at < bytes.size()) *here = kHeads[below(std::size(kHeads))];
         break;
       }

@@ -46,12 +46,15 @@ void require(bool condition) {
 }
 
 void take_scalars(bool b, char c, short s, int i, long l, unsigned long u, float f, double d, Colour colour) {
-  require(b && c == 'x' && s == -3 && i == -70000 && l == -5'000'000'000L && u == ~0UL && f == 1.5F && d == 0.1 && colour == Colour::green);
+  require(b && c == 'x' && s == -3 && i == -70000 && l == -5'000'000'000L && u == ~0UL && f == 1.5F && d == 0.1 &&
+          colour == Colour::green);
 }
-void take_containers(const std::string& text, const std::vector<std::string>& texts, const std::map<std::string, std::vector<int>>& map,
-                     const std::set<int>& set, std::pair<int, std::string> pair, std::tuple<int, double, bool> tuple, std::optional<int> none,
+void take_containers(const std::string& text, const std::vector<std::string>& texts,
+                     const std::map<std::string, std::vector<int>>& map, const std::set<int>& set,
+                     std::pair<int, std::string> pair, std::tuple<int, double, bool> tuple, std::optional<int> none,
                      std::variant<int, std::string> either) {
-  require(text == "hello" && texts.size() == 2 && texts[1] == std::string("with\0zero", 9) && map.at("a").at(1) == 2 && set.count(5) == 1);
+  require(text == "hello" && texts.size() == 2 && texts[1] == std::string("with\0zero", 9) && map.at("a").at(1) == 2 &&
+          set.count(5) == 1);
   require(pair.second == "p" && std::get<2>(tuple) && !none && std::get<std::string>(either) == "second");
 }
 void take_job(const Job& job, Job copy) {
@@ -72,12 +75,16 @@ TEST_P(ProcessArguments, Scalars) {
   expect_zero(make(take_scalars, true, 'x', short{-3}, -70000, -5'000'000'000L, ~0UL, 1.5F, 0.1, Colour::green));
 }
 
-TEST_P(ProcessArguments, ArgumentsAreConvertedAsInACall) { expect_zero(make([](double d, const std::string& s, long l) { require(d == 3.0 && s == "text" && l == 4); }, 3, "text", short{4})); }
+TEST_P(ProcessArguments, ArgumentsAreConvertedAsInACall) {
+  expect_zero(make([](double d, const std::string& s, long l) { require(d == 3.0 && s == "text" && l == 4); }, 3,
+                   "text", short{4}));
+}
 
 TEST_P(ProcessArguments, Containers) {
   expect_zero(make(take_containers, "hello", std::vector<std::string>{"one", std::string("with\0zero", 9)},
-                   std::map<std::string, std::vector<int>>{{"a", {1, 2}}}, std::set<int>{5}, std::pair<int, std::string>(1, "p"),
-                   std::tuple<int, double, bool>(1, 2.0, true), std::optional<int>(), std::variant<int, std::string>("second")));
+                   std::map<std::string, std::vector<int>>{{"a", {1, 2}}}, std::set<int>{5},
+                   std::pair<int, std::string>(1, "p"), std::tuple<int, double, bool>(1, 2.0, true),
+                   std::optional<int>(), std::variant<int, std::string>("second")));
 }
 
 TEST_P(ProcessArguments, StructsOfYourOwn) {
@@ -93,7 +100,8 @@ TEST_P(ProcessArguments, EightMegabytes) {
 
 TEST_P(ProcessArguments, LambdasTemplatesAndGenericLambdas) {
   expect_zero(make([] {}));
-  expect_zero(make(+[](int n) { require(n == 1); }, 1));
+  expect_zero(make(
+      +[](int n) { require(n == 1); }, 1));
   expect_zero(make(take_template<1>, 1));
   expect_zero(make(take_template<2>, 2));
   expect_zero(make([](auto number, const auto& text) { require(number == 5 && text == "generic"); }, 5, "generic"));

@@ -51,13 +51,14 @@ TEST_P(Daemon, TheDestructorKillsOneThatIgnoresSigterm) {
   Pipe out;
   brood::base::UniqueFd pidfd;
   {
-    brood::Process p({.daemon = true, .start_method = GetParam()},
-                     [](const std::string& to) {
-                       ::signal(SIGTERM, SIG_IGN);
-                       tell(to, "deaf");
-                       sleep_for_ever();
-                     },
-                     out.writer());
+    brood::Process p(
+        {.daemon = true, .start_method = GetParam()},
+        [](const std::string& to) {
+          ::signal(SIGTERM, SIG_IGN);
+          tell(to, "deaf");
+          sleep_for_ever();
+        },
+        out.writer());
     p.start();
     EXPECT_EQ(out.line(), "deaf");
     pidfd.reset(::dup(p.sentinel()));
@@ -67,17 +68,18 @@ TEST_P(Daemon, TheDestructorKillsOneThatIgnoresSigterm) {
 
 TEST_P(Daemon, MayNotHaveChildren) {
   Pipe out;
-  brood::Process p({.name = "outer", .daemon = true, .start_method = GetParam()},
-                   [](const std::string& to, StartMethod method) {
-                     brood::Process inner({.start_method = method}, [] {});
-                     try {
-                       inner.start();
-                       tell(to, "started");
-                     } catch (const brood::UsageError& error) {
-                       tell(to, error.what());
-                     }
-                   },
-                   out.writer(), GetParam());
+  brood::Process p(
+      {.name = "outer", .daemon = true, .start_method = GetParam()},
+      [](const std::string& to, StartMethod method) {
+        brood::Process inner({.start_method = method}, [] {});
+        try {
+          inner.start();
+          tell(to, "started");
+        } catch (const brood::UsageError& error) {
+          tell(to, error.what());
+        }
+      },
+      out.writer(), GetParam());
   p.start();
   const std::string said = out.line();
   EXPECT_NE(said.find("'outer') is a daemon, and daemons may not have children"), std::string::npos) << said;
@@ -93,8 +95,8 @@ TEST_P(Daemon, AtExitDaemonsAreEndedAndOthersJoined) {
   ASSERT_NE(worker, std::string::npos) << ran.out;
   ASSERT_NE(handler, std::string::npos) << ran.out;
   EXPECT_LT(worker, handler) << ran.out;
-  // The daemon may have been ended before it said its pid, but if it did, it is gone: run_program has also seen the end of
-  // its standard output, of which the daemon had a copy.
+  // The daemon may have been ended before it said its pid, but if it did, it is gone: run_program has also seen the end
+  // of its standard output, of which the daemon had a copy.
   if (const std::size_t at = ran.out.find("daemon "); at != std::string::npos) {
     EXPECT_EQ(::kill(std::stoi(ran.out.substr(at + 7)), 0), -1);
     EXPECT_EQ(errno, ESRCH);

@@ -33,7 +33,8 @@ class Entry : public Processes {
 };
 
 TEST_F(Entry, AValueThatIsNoDescriptorIsRefused) {
-  for (const char* value : {"", "x", "-1", "7x", " 7", "99999999999999999999"}) expect_refused(enter_with(value), "no descriptor's number");
+  for (const char* value : {"", "x", "-1", "7x", " 7", "99999999999999999999"})
+    expect_refused(enter_with(value), "no descriptor's number");
 }
 
 TEST_F(Entry, ADescriptorThatIsNotOurSocketIsRefused) {
@@ -49,7 +50,8 @@ TEST_F(Entry, ADescriptorThatIsNotOurSocketIsRefused) {
 TEST_F(Entry, ASocketOfAnotherProcessThanTheParentIsRefused) {
   const brood::os::SocketPair pair = brood::os::packet_socket_pair();
   ASSERT_EQ(pair.error, 0);
-  const Ran ran = enter_with(std::to_string(pair.theirs.get()), {.inherited = pair.theirs.get(), .by_a_middleman = true});
+  const Ran ran =
+      enter_with(std::to_string(pair.theirs.get()), {.inherited = pair.theirs.get(), .by_a_middleman = true});
   expect_refused(ran, "not to its parent");
 }
 
@@ -75,7 +77,8 @@ TEST_F(Entry, AProgramWithRaisedRightsIsRefused) {
   ASSERT_EQ(::chmod(program.c_str(), 06755), 0);
   const brood::os::SocketPair pair = brood::os::packet_socket_pair();
   ASSERT_EQ(pair.error, 0);
-  RunOptions options{.environment = {"BROOD_ENTER=" + std::to_string(pair.theirs.get())}, .inherited = pair.theirs.get()};
+  RunOptions options{.environment = {"BROOD_ENTER=" + std::to_string(pair.theirs.get())},
+                     .inherited = pair.theirs.get()};
   expect_refused(run_program(program, {"fork", "return"}, options), "runs with raised rights");
   fs::remove_all(directory);
 }
@@ -87,7 +90,8 @@ TEST_F(Entry, WithoutInitNoChildIsMade) {
   EXPECT_EQ(ran.out.find("child runs"), ran.out.rfind("forked child runs") + 7) << ran.out;
   EXPECT_EQ(ran.out.find("\nstarted\n"), std::string::npos) << ran.out;
   std::size_t refusals = 0;
-  for (std::size_t at = ran.out.find("refused: "); at != std::string::npos; at = ran.out.find("refused: ", at + 1)) ++refusals;
+  for (std::size_t at = ran.out.find("refused: "); at != std::string::npos; at = ran.out.find("refused: ", at + 1))
+    ++refusals;
   EXPECT_EQ(refusals, 2U) << ran.out;
   for (const char* cure : {"brood::init(argc, argv) first in main()", "brood-main", "StartMethod::fork", "pid none"}) {
     EXPECT_NE(ran.out.find(cure), std::string::npos) << cure << ran.out;
@@ -97,7 +101,8 @@ TEST_F(Entry, WithoutInitNoChildIsMade) {
 TEST_F(Entry, BroodMainNeedsNoLine) {
   const Ran ran = run_program(test_program("process_wrapped"), {});
   EXPECT_EQ(ran.code, 0) << ran.err;
-  EXPECT_EQ(ran.out, "main runs\nchild 7: static object ready\nchild 7: static object ready\nchild 7: static object ready\n");
+  EXPECT_EQ(ran.out,
+            "main runs\nchild 7: static object ready\nchild 7: static object ready\nchild 7: static object ready\n");
 }
 
 TEST_F(Entry, WorksThroughTheLoader) {

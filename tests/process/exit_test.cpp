@@ -1,4 +1,5 @@
-// How children end, and what exit codes, streams, handlers and static objects then do. Each case is a program of its own.
+// How children end, and what exit codes, streams, handlers and static objects then do. Each case is a program of its
+// own.
 #include <signal.h>
 
 #include <string>
@@ -35,14 +36,26 @@ TEST_P(ProcessEnd, ExitCodesAreThoseOfTheKernel) {
     std::vector<std::string> arguments;
     int code;
   } cases[] = {
-      {{"return"}, 0},          {{"exit", "0"}, 0},    {{"exit", "1"}, 1},         {{"exit", "7"}, 7},
-      {{"exit", "255"}, 255},   {{"exit", "256"}, 0},  {{"exit", "-1"}, 255},      {{"_exit", "9"}, 9},
-      {{"quick_exit", "5"}, 5}, {{"abort"}, -SIGABRT}, {{"raise", "9"}, -SIGKILL}, {{"raise", "15"}, -SIGTERM},
-      {{"raise", "10"}, -SIGUSR1}, {{"throw"}, 1},     {{"throw-int"}, 1},
+      {{"return"}, 0},
+      {{"exit", "0"}, 0},
+      {{"exit", "1"}, 1},
+      {{"exit", "7"}, 7},
+      {{"exit", "255"}, 255},
+      {{"exit", "256"}, 0},
+      {{"exit", "-1"}, 255},
+      {{"_exit", "9"}, 9},
+      {{"quick_exit", "5"}, 5},
+      {{"abort"}, -SIGABRT},
+      {{"raise", "9"}, -SIGKILL},
+      {{"raise", "15"}, -SIGTERM},
+      {{"raise", "10"}, -SIGUSR1},
+      {{"throw"}, 1},
+      {{"throw-int"}, 1},
   };
   for (const auto& it : cases) {
     const Ran ran = run(it.arguments);
-    EXPECT_TRUE(contains(ran.out, "exitcode " + std::to_string(it.code) + "\n")) << it.arguments[0] << ": " << ran.out << ran.err;
+    EXPECT_TRUE(contains(ran.out, "exitcode " + std::to_string(it.code) + "\n"))
+        << it.arguments[0] << ": " << ran.out << ran.err;
   }
 }
 
@@ -78,7 +91,8 @@ TEST_P(ProcessEnd, ExitHandlersRunWhereTheyWereRegistered) {
 
 TEST_P(ProcessEnd, StreamsAreFlushedOnceAndInOrder) {
   const Ran ran = run({"stdio"});
-  for (const char* text : {"parent's unflushed text;", "and on cout;", "child's text;", "and cout of the child;", "stdin empty\n"}) {
+  for (const char* text :
+       {"parent's unflushed text;", "and on cout;", "child's text;", "and cout of the child;", "stdin empty\n"}) {
     EXPECT_EQ(count(ran.out, text), 1U) << text << "\n" << ran.out;
   }
   EXPECT_LT(ran.out.find("parent's unflushed"), ran.out.find("child's text")) << ran.out;
@@ -101,7 +115,8 @@ TEST_P(ProcessEnd, TheChildHasNoDescriptorOfItsSiblings) {
 
 TEST_P(ProcessEnd, TheCommandLineStaysReadable) {
   const Ran ran = run({"cmdline"});
-  EXPECT_TRUE(contains(ran.out, "cmdline process_cases " + std::string(to_string(GetParam())) + " cmdline\n")) << ran.out;
+  EXPECT_TRUE(contains(ran.out, "cmdline process_cases " + std::string(to_string(GetParam())) + " cmdline\n"))
+      << ran.out;
   EXPECT_TRUE(contains(ran.out, "variable gone\n")) << ran.out;
 }
 

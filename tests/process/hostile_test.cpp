@@ -105,7 +105,8 @@ TEST_F(Processes, AKilledForkserverIsReplaced) {
 }
 
 TEST_F(Processes, TheForkserverSleepsWhileEndedChildrenAreStillHeld) {
-  // The pidfd of an ended child stays readable, and we hold one that the server opened: it must not keep the server awake.
+  // The pidfd of an ended child stays readable, and we hold one that the server opened: it must not keep the server
+  // awake.
   brood::Process p({.start_method = StartMethod::forkserver}, exit_with, 3);
   p.start();
   p.join();
@@ -126,12 +127,13 @@ TEST_F(Processes, TheForkserverSleepsWhileEndedChildrenAreStillHeld) {
 TEST_F(Processes, ExitCodesOutliveTheForkserver) {
   expect_scenario(+[](const std::string&) {
     Pipe gate;
-    brood::Process p({.start_method = StartMethod::forkserver},
-                     [](const std::string& when) {
-                       await(when);
-                       std::exit(9);
-                     },
-                     gate.reader());
+    brood::Process p(
+        {.start_method = StartMethod::forkserver},
+        [](const std::string& when) {
+          await(when);
+          std::exit(9);
+        },
+        gate.reader());
     p.start();
     const brood::base::UniqueFd server(brood::os::pidfd_open(brood::process::forkserver_pid()));
     ::kill(brood::process::forkserver_pid(), SIGKILL);
@@ -156,12 +158,13 @@ TEST_F(Processes, AForkserverKilledAtAnyMomentLosesNoStart) {
     int refused = 0;
     Pipe ran;
     for (int i = 0; i < 60; ++i) {
-      brood::Process p({.start_method = StartMethod::forkserver},
-                       [](const std::string& to) {
-                         tell(to, "x");
-                         std::exit(4);
-                       },
-                       ran.writer());
+      brood::Process p(
+          {.start_method = StartMethod::forkserver},
+          [](const std::string& to) {
+            tell(to, "x");
+            std::exit(4);
+          },
+          ran.writer());
       try {
         p.start();
         p.join();

@@ -144,7 +144,8 @@ int signals() {
       ::sigaction(number, nullptr, &now);
       return std::string(now.sa_handler == SIG_DFL ? "default" : now.sa_handler == SIG_IGN ? "ignored" : "handled");
     };
-    line("blocked " + std::to_string(blocked) + " usr1 " + disposition(SIGUSR1) + " hup " + disposition(SIGHUP) + " chld " + disposition(SIGCHLD));
+    line("blocked " + std::to_string(blocked) + " usr1 " + disposition(SIGUSR1) + " hup " + disposition(SIGHUP) +
+         " chld " + disposition(SIGCHLD));
   });
 }
 

@@ -18,7 +18,9 @@ namespace {
 
 using brood::base::UniqueFd;
 
-[[noreturn]] void fail(const std::string& operation) { throw std::system_error(errno, std::generic_category(), operation); }
+[[noreturn]] void fail(const std::string& operation) {
+  throw std::system_error(errno, std::generic_category(), operation);
+}
 
 std::string path_of(int fd) { return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd); }
 
@@ -42,7 +44,8 @@ const bool kWarm = support::before_first_baseline([] {
   p.join();
 });
 
-[[noreturn]] void execute(const std::string& path, const std::vector<std::string>& arguments, const RunOptions& options) {
+[[noreturn]] void execute(const std::string& path, const std::vector<std::string>& arguments,
+                          const RunOptions& options) {
   std::vector<char*> argv = {const_cast<char*>(path.c_str())};
   for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -70,7 +73,9 @@ void collect(UniqueFd& from, std::string& into) {
 
 }  // namespace
 
-std::string method_name(const ::testing::TestParamInfo<StartMethod>& info) { return std::string(to_string(info.param)); }
+std::string method_name(const ::testing::TestParamInfo<StartMethod>& info) {
+  return std::string(to_string(info.param));
+}
 
 Pipe::Pipe() { std::tie(reader_, writer_) = make_pipe(); }
 std::string Pipe::writer() const { return path_of(writer_.get()); }

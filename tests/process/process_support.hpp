@@ -1,4 +1,5 @@
-// What the tests of processes share: start methods as parameters, pipes that any child can open, programs run with captured output.
+// What the tests of processes share: start methods as parameters, pipes that any child can open, programs run with
+// captured output.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,10 +30,11 @@ class EveryMethod : public support::NoLeaks, public ::testing::WithParamInterfac
 class Processes : public support::NoLeaks {};
 
 std::string method_name(const ::testing::TestParamInfo<StartMethod>& info);
-#define INSTANTIATE_FOR_EVERY_METHOD(suite)                                                                                     \
-  INSTANTIATE_TEST_SUITE_P(Methods, suite,                                                                                      \
-                           ::testing::Values(brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver), \
-                           process_test::method_name)
+#define INSTANTIATE_FOR_EVERY_METHOD(suite)                                                                   \
+  INSTANTIATE_TEST_SUITE_P(                                                                                   \
+      Methods, suite,                                                                                         \
+      ::testing::Values(brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver), \
+      process_test::method_name)
 
 /// A pipe whose ends have paths (/proc/PID/fd/N) that can be given to a child, which inherits no descriptors.
 class Pipe {
@@ -67,7 +69,8 @@ struct RunOptions {
   int inherited = -1;                         ///< a descriptor that loses close-on-exec
   bool by_a_middleman = false;                ///< its parent is not this process
 };
-[[nodiscard]] Ran run_program(const std::string& path, const std::vector<std::string>& arguments, const RunOptions& options = {});
+[[nodiscard]] Ran run_program(const std::string& path, const std::vector<std::string>& arguments,
+                              const RunOptions& options = {});
 /// Of the programs that meson builds beside the tests.
 [[nodiscard]] std::string test_program(const std::string& name);
 
@@ -80,12 +83,12 @@ void expect_scenario(F scenario, const std::string& argument = {}) {
   p.join();
   EXPECT_EQ(p.exitcode(), 0) << "its standard error says why";
 }
-#define SCENARIO_CHECK(condition)                                                            \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);         \
-      std::_Exit(77);                                                                        \
-    }                                                                                        \
+#define SCENARIO_CHECK(condition)                                                    \
+  do {                                                                               \
+    if (!(condition)) {                                                              \
+      std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+      std::_Exit(77);                                                                \
+    }                                                                                \
   } while (false)
 
 }  // namespace process_test

@@ -209,8 +209,9 @@ TEST_P(ProcessLife, OnlyTheCreatorMayUseIt) {
         return true;
       }
     };
-    const bool all = refused([&] { p.join(); }) && refused([&] { (void)p.is_alive(); }) && refused([&] { p.terminate(); }) &&
-                     refused([&] { (void)p.exitcode(); }) && refused([&] { p.close(); }) && refused([&] { p.start(); }) &&
+    const bool all = refused([&] { p.join(); }) && refused([&] { (void)p.is_alive(); }) &&
+                     refused([&] { p.terminate(); }) && refused([&] { (void)p.exitcode(); }) &&
+                     refused([&] { p.close(); }) && refused([&] { p.start(); }) &&
                      refused([&] { (void)p.sentinel(); }) && p.name().starts_with("Process-") &&
                      printed(p).find(" unknown>") != std::string::npos;
     { const brood::Process dropped = std::move(p); }  // does not wait for a process that is not its own
@@ -335,7 +336,8 @@ TEST_P(ProcessLife, ManyThreadsStartAtOnce) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&good, method, t] {
       for (int i = 0; i < 5; ++i) {
-        brood::Process p({.start_method = method}, [](int code) { std::exit(code); }, t * 5 + i);
+        brood::Process p(
+            {.start_method = method}, [](int code) { std::exit(code); }, t * 5 + i);
         p.start();
         p.join();
         if (p.exitcode() == t * 5 + i) ++good;
@@ -382,7 +384,8 @@ TEST_F(Processes, TheStartMethodIsSettledOnce) {
     SCENARIO_CHECK(refused);
     brood::set_start_method(StartMethod::fork, true);
     SCENARIO_CHECK(brood::get_start_method() == StartMethod::fork);
-    brood::Process p([](StartMethod expected) { std::exit(brood::get_start_method() == expected ? 0 : 1); }, StartMethod::fork);
+    brood::Process p([](StartMethod expected) { std::exit(brood::get_start_method() == expected ? 0 : 1); },
+                     StartMethod::fork);
     p.start();
     p.join();
     SCENARIO_CHECK(p.exitcode() == 0);

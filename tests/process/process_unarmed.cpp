@@ -1,4 +1,5 @@
-// A program that forgot brood::init(). Prints what start() says; every line of main in a child would show as a second "main runs".
+// A program that forgot brood::init(). Prints what start() says; every line of main in a child would show as a second
+// "main runs".
 #include <cstdio>
 #include <iostream>
 

@@ -10,7 +10,8 @@ int main() {
   std::cout << "main runs" << std::endl;
   int sum = 0;
   for (const auto method : {brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver}) {
-    brood::Process p({.start_method = method}, [](int n) { std::cout << "child " << n << ": " << g_text << std::endl; }, 7);
+    brood::Process p(
+        {.start_method = method}, [](int n) { std::cout << "child " << n << ": " << g_text << std::endl; }, 7);
     p.start();
     p.join();
     sum += p.exitcode().value_or(100);

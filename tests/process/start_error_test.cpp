@@ -35,7 +35,8 @@ int error_of_start(StartMethod method) {
 
 std::vector<int> take_all_descriptors() {
   std::vector<int> taken;
-  for (int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0; fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) taken.push_back(fd);
+  for (int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0; fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC))
+    taken.push_back(fd);
   return taken;
 }
 
@@ -43,7 +44,8 @@ TEST_P(StartFailure, RunningOutOfDescriptorsIsTold) {
   expect_scenario(
       +[](const std::string& name) {
         StartMethod method = StartMethod::fork;
-        for (const auto it : {StartMethod::spawn, StartMethod::forkserver}) method = to_string(it) == name ? it : method;
+        for (const auto it : {StartMethod::spawn, StartMethod::forkserver})
+          method = to_string(it) == name ? it : method;
         SCENARIO_CHECK(error_of_start(method) == 0);
         rlimit limit{};
         ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -85,7 +87,8 @@ TEST_P(StartFailure, TheLimitOfProcessesIsTold) {
   expect_scenario(
       +[](const std::string& name) {
         StartMethod method = StartMethod::fork;
-        for (const auto it : {StartMethod::spawn, StartMethod::forkserver}) method = to_string(it) == name ? it : method;
+        for (const auto it : {StartMethod::spawn, StartMethod::forkserver})
+          method = to_string(it) == name ? it : method;
         const rlimit none{0, 0};
         SCENARIO_CHECK(::setrlimit(RLIMIT_NPROC, &none) == 0);
         SCENARIO_CHECK(::setresuid(54321, 54321, 54321) == 0);

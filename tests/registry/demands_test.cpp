@@ -1,5 +1,5 @@
-// What hangs or breaks with pthread, Boost.Interprocess and Python's multiprocessing on Debian 12, and what becomes of it
-// here. One test for each line of the README's table.
+// What hangs or breaks with pthread, Boost.Interprocess and Python's multiprocessing on Debian 12, and what becomes of
+// it here. One test for each line of the README's table.
 #include <unistd.h>
 
 #include <mutex>
@@ -132,11 +132,13 @@ TEST_F(Demands, ProcessOfAnotherPidNamespaceIsToldSo) {
   int kept[2];
   ASSERT_EQ(::pipe2(said, O_CLOEXEC), 0);
   ASSERT_EQ(::pipe2(kept, O_CLOEXEC), 0);
-  Child other([&](Line&) {
-    own.choose();
-    ::dup2(kept[0], STDIN_FILENO);
-    support::exec_poke(said[1], "foreign-namespace");
-  }, Ending::quick);
+  Child other(
+      [&](Line&) {
+        own.choose();
+        ::dup2(kept[0], STDIN_FILENO);
+        support::exec_poke(said[1], "foreign-namespace");
+      },
+      Ending::quick);
   ::close(said[1]);
   char text[256];
   ASSERT_GT(::read(said[0], text, sizeof text), 0);
@@ -147,7 +149,8 @@ TEST_F(Demands, ProcessOfAnotherPidNamespaceIsToldSo) {
   EXPECT_EQ(other.wait(), 0);
 }
 
-// An open-file-description lock as a sign of life: the dead owner looks alive while its forked child holds the descriptor.
+// An open-file-description lock as a sign of life: the dead owner looks alive while its forked child holds the
+// descriptor.
 TEST_F(Demands, OwnerIsDeadAlthoughItsForkedChildLives) {
   brood::Lock lock;
   Child owner([&](Line& line) {
@@ -156,8 +159,7 @@ TEST_F(Demands, OwnerIsDeadAlthoughItsForkedChildLives) {
       line.say('c');  // inherits everything, lives until the line ends
       try {
         (void)line.hear();
-      } catch (const std::runtime_error&) {
-      }
+      } catch (const std::runtime_error&) {}
       ::_exit(0);
     }
     line.say('o');

@@ -36,7 +36,8 @@ TEST_F(ValueLadder, ChangeThatThrowsIsUndone) {
     x.cells[0] = 1;
     x.cells[299] = 1;
     throw std::domain_error("no");
-  }), std::domain_error);
+  }),
+               std::domain_error);
   EXPECT_EQ(value.get(), Wide{});
   EXPECT_FALSE(value.locked());
   {
@@ -94,9 +95,11 @@ TEST_F(ValueLadder, ReadersNeverSeeHalfAChange) {
 
 TEST_F(ValueLadder, AnotherTypeIsRefused) {
   const brood::Value<int> value(1);
-  expect_error<brood::TypeMismatch>([&] { (void)brood::Value<float>::open(value.handle()); }, {value.handle().str(), "int", "float"});
+  expect_error<brood::TypeMismatch>([&] { (void)brood::Value<float>::open(value.handle()); },
+                                    {value.handle().str(), "int", "float"});
   (void)brood::Value<Wide>::create("ladder.wide");
-  expect_error<brood::TypeMismatch>([] { (void)brood::Value<long>::open_named("ladder.wide"); }, {"ladder.wide", "Wide", "long"});
+  expect_error<brood::TypeMismatch>([] { (void)brood::Value<long>::open_named("ladder.wide"); },
+                                    {"ladder.wide", "Wide", "long"});
   EXPECT_TRUE(brood::Value<Wide>::remove("ladder.wide"));
 }
 

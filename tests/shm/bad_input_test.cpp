@@ -104,7 +104,8 @@ TEST_F(BadInput, SizeThatDoesNotFitTheFile) {
   expect_refused({"damaged", "4096", "1048576"});
 }
 TEST_F(BadInput, TruncatedFiles) {
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{191}, std::size_t{192}, std::size_t{4095}}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{191}, std::size_t{192}, std::size_t{4095}}) {
     write("crafted", sound().substr(0, size));
     expect_refused({size < 192 ? "too short" : "damaged"});
   }
@@ -140,7 +141,8 @@ TEST_F(BadInput, FileOfAnotherUser) {
   const auto event = brood::Event::create("crafted");
   if (::geteuid() == 0) {
     ASSERT_EQ(::chown(path_of("crafted").c_str(), kNobody, kNobody), 0);
-    expect_error<brood::PermissionDenied>([] { (void)brood::Event::open_named("crafted"); }, {"crafted", "65534", "runs as 0"});
+    expect_error<brood::PermissionDenied>([] { (void)brood::Event::open_named("crafted"); },
+                                          {"crafted", "65534", "runs as 0"});
   } else {
     ASSERT_EQ(::chmod(path_of("crafted").c_str(), 0), 0);
     expect_error<brood::PermissionDenied>([] { (void)brood::Event::open_named("crafted"); }, {"crafted", "permission"});
@@ -228,7 +230,8 @@ TEST_F(BadInput, NoFreeDescriptorIsAnOsErrorWithTheCure) {
     ::getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = 3;
     require(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
-    for (const auto& attempt : std::vector<std::function<void()>>{[] { const brood::Event event; }, [&] { (void)brood::Lock::open(lock.handle()); }}) {
+    for (const auto& attempt : std::vector<std::function<void()>>{[] { const brood::Event event; },
+                                                                  [&] { (void)brood::Lock::open(lock.handle()); }}) {
       try {
         attempt();
         ADD_FAILURE() << "worked without a descriptor";
@@ -244,7 +247,8 @@ TEST_F(BadInput, NoFreeDescriptorIsAnOsErrorWithTheCure) {
 TEST_F(BadInput, DomainIsChosenOnceAndAbsolute) {
   expect_error<brood::UsageError>([] { brood::set_domain_directory("relative"); }, {"absolute", "relative"});
   expect_error<brood::UsageError>([] { brood::set_domain_directory(""); }, {"absolute"});
-  expect_error<brood::UsageError>([] { brood::set_domain_directory("/somewhere/else"); }, {brood::domain_directory(), "before the first"});
+  expect_error<brood::UsageError>([] { brood::set_domain_directory("/somewhere/else"); },
+                                  {brood::domain_directory(), "before the first"});
   brood::set_domain_directory(brood::domain_directory());  // the same again is fine
 }
 

@@ -21,8 +21,7 @@ void hold() {
   lock.lock();
   std::cout << lock.handle() << std::endl;
   char byte = 0;
-  while (::read(STDIN_FILENO, &byte, 1) > 0) {
-  }
+  while (::read(STDIN_FILENO, &byte, 1) > 0) {}
 }
 
 void run(const std::string& verb, const std::string& argument) {

@@ -29,7 +29,9 @@ TEST_F(Scale, TenThousandLocksEachLockedInTurn) {
 
 TEST_F(Scale, ThreeThousandLocksHeldAtOnceAllComeBackAfterAKill) {
   std::deque<brood::Lock> locks;
-  for (int i = 0; i < 3000; ++i) locks.emplace_back(brood::LockOptions{.on_owner_death = i % 2 == 0 ? brood::OwnerDeath::report : brood::OwnerDeath::heal});
+  for (int i = 0; i < 3000; ++i)
+    locks.emplace_back(
+        brood::LockOptions{.on_owner_death = i % 2 == 0 ? brood::OwnerDeath::report : brood::OwnerDeath::heal});
   Child holder = victim([&] {
     for (auto& lock : locks) lock.lock();
   });

@@ -35,12 +35,12 @@ class Line {
 
 /// How a child's body ends.
 enum class Ending {
-  exit,            ///< runs the exit handlers
-  quick,           ///< _exit(0) at the end of the body
+  exit,   ///< runs the exit handlers
+  quick,  ///< _exit(0) at the end of the body
 };
 
-/// A forked child. Its body runs with the child's end of the line; an exception that leaves it is printed, and the exit code is 1.
-/// The destructor kills and reaps what still runs.
+/// A forked child. Its body runs with the child's end of the line; an exception that leaves it is printed, and the exit
+/// code is 1. The destructor kills and reaps what still runs.
 class Child {
  public:
   explicit Child(const std::function<void(Line&)>& body, Ending ending = Ending::exit);

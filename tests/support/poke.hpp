@@ -36,14 +36,17 @@ struct Poked {
 inline Poked poke(const std::function<void()>& prepare, const char* verb, const std::string& argument = {}) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-  Child child([&](Line&) {
-    prepare();
-    exec_poke(ends[1], verb, argument);
-  }, Ending::quick);
+  Child child(
+      [&](Line&) {
+        prepare();
+        exec_poke(ends[1], verb, argument);
+      },
+      Ending::quick);
   ::close(ends[1]);
   Poked out;
   char text[4096];
-  for (ssize_t got = 0; (got = ::read(ends[0], text, sizeof text)) > 0;) out.said.append(text, static_cast<std::size_t>(got));
+  for (ssize_t got = 0; (got = ::read(ends[0], text, sizeof text)) > 0;)
+    out.said.append(text, static_cast<std::size_t>(got));
   ::close(ends[0]);
   out.code = child.wait();
   return out;

@@ -63,10 +63,10 @@ std::atomic<bool> g_action_has_begun = false;
 
 TEST_F(BarrierLadder, LateArrivalsWaitWhileTheActionRuns) {
   brood::Barrier barrier(1, {.action = [] {
-                               g_action_has_begun = true;
-                               g_action_runs.fetch_add(1);
-                               await([] { return g_action_may_go_on.load(); });
-                             }});
+                           g_action_has_begun = true;
+                           g_action_runs.fetch_add(1);
+                           await([] { return g_action_may_go_on.load(); });
+                         }});
   std::thread first([&] { EXPECT_EQ(barrier.wait(), 0U); });
   await([] { return g_action_has_begun.load(); });
   std::thread late([&] { EXPECT_EQ(barrier.wait(), 0U); });

@@ -89,8 +89,7 @@ TYPED_TEST(ConditionWith, BoundedBufferKeepsItsSum) {
         guard.unlock();
         not_empty.notify_one();
       } else {
-        while (!not_empty.wait_for(guard, std::chrono::microseconds(random() % 300), [&] { return filled > 0; })) {
-        }
+        while (!not_empty.wait_for(guard, std::chrono::microseconds(random() % 300), [&] { return filled > 0; })) {}
         --filled;
         ++taken;
         guard.unlock();
@@ -176,7 +175,11 @@ TYPED_TEST(ConditionWith, NotificationOfADeadWaiterIsNotForLaterOnes) {
     first.kill();
     Child later = waiter(condition, lock);
     await_sleepers(condition.handle(), 1);
-    victim([] { brood::Lock joins; joins.lock(); joins.unlock(); }).kill();  // another death: everybody looks again
+    victim([] {
+      brood::Lock joins;
+      joins.lock();
+      joins.unlock();
+    }).kill();  // another death: everybody looks again
     await_sleepers(condition.handle(), 1);
     condition.notify_one();
     later.line.expect('w');

@@ -47,7 +47,8 @@ void expect_error(Call call, const std::vector<std::string>& words) {
     ADD_FAILURE() << "nothing was thrown";
   } catch (const E& error) {
     const std::string text = error.what();
-    for (const auto& word : words) EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' is missing in: " << text;
+    for (const auto& word : words)
+      EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' is missing in: " << text;
   }
 }
 

@@ -145,7 +145,8 @@ TYPED_TEST(LockCrash, OthersWaitForTheRepairer) {
     require(lock.recover([&] {
       line.say('R');
       line.expect();
-    }), "repaired");
+    }),
+            "repaired");
   });
   repairer.line.expect('R');
   EXPECT_TRUE(lock.locked());
@@ -222,7 +223,8 @@ TYPED_TEST(LockCrash, ThrowingRepairAfterAThrowingRepairStillNamesTheDead) {
       line.say('R');
       line.expect();
       throw std::domain_error("cannot");
-    }), std::domain_error);
+    }),
+                 std::domain_error);
     line.say('T');
     line.expect();
   });
@@ -414,7 +416,8 @@ TYPED_TEST(LockCrash, ManyHoldersDieOneAfterTheOther) {
 
 TYPED_TEST(LockCrash, WaiterSeesWhatTheDeadWrote) {
   TypeParam lock({.on_owner_death = brood::OwnerDeath::heal});
-  auto* shared = static_cast<volatile long*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* shared =
+      static_cast<volatile long*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   for (int round = 0; round < 10; ++round) {
     Child holder([&](Line& line) {
       lock.lock();

@@ -130,8 +130,7 @@ TYPED_TEST(EitherLock, SumsUnderContentionOfThreads) {
     auto mine = TypeParam::open(lock.handle());
     for (int round = 0; round < kRounds; ++round) {
       if ((round + static_cast<int>(i)) % 7 == 0) {
-        while (!mine.try_lock_for(1ms)) {
-        }
+        while (!mine.try_lock_for(1ms)) {}
       } else {
         mine.lock();
       }
@@ -225,7 +224,9 @@ TEST_F(RLockLadder, FirstActOfAProcessMayBeAMistake) {
 TEST_F(RLockLadder, ReleaseByAnotherThreadNamesTheOwner) {
   brood::RLock lock;
   lock.lock();
-  std::thread([&] { expect_error<brood::NotOwner>([&] { lock.unlock(); }, {lock.handle().str(), "does not hold", "another thread of"}); }).join();
+  std::thread([&] {
+    expect_error<brood::NotOwner>([&] { lock.unlock(); }, {lock.handle().str(), "does not hold", "another thread of"});
+  }).join();
   lock.unlock();
   expect_error<brood::NotOwner>([&] { lock.unlock(); }, {lock.handle().str(), "none"});
 }

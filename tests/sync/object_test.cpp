@@ -34,14 +34,32 @@ struct Made<brood::Barrier> {
   static brood::Barrier either(std::string_view name) { return brood::Barrier::open_or_create(name, 1); }
 };
 
-void use(brood::Lock& lock) { lock.lock(); lock.unlock(); }
-void use(brood::RLock& lock) { lock.lock(); lock.unlock(); }
-void use(brood::Semaphore& semaphore) { semaphore.acquire(); semaphore.release(); }
-void use(brood::BoundedSemaphore& semaphore) { semaphore.acquire(); semaphore.release(); }
-void use(brood::Event& event) { event.set(); event.clear(); }
+void use(brood::Lock& lock) {
+  lock.lock();
+  lock.unlock();
+}
+void use(brood::RLock& lock) {
+  lock.lock();
+  lock.unlock();
+}
+void use(brood::Semaphore& semaphore) {
+  semaphore.acquire();
+  semaphore.release();
+}
+void use(brood::BoundedSemaphore& semaphore) {
+  semaphore.acquire();
+  semaphore.release();
+}
+void use(brood::Event& event) {
+  event.set();
+  event.clear();
+}
 void use(brood::Condition& condition) { condition.notify_all(); }
 void use(brood::Barrier& barrier) { (void)barrier.wait(); }
-void use(brood::Queue<int>& queue) { queue.put(1); (void)queue.get(); }
+void use(brood::Queue<int>& queue) {
+  queue.put(1);
+  (void)queue.get();
+}
 void use(brood::Value<long>& value) { value.set(1); }
 
 /// A forked child that has used the inherited object says that it takes no further part: it never destroys it.
@@ -54,8 +72,8 @@ class SharedObject : public support::NoLeaks {
  protected:
   static T fresh() { return Made<T>::fresh(); }
 };
-using All = ::testing::Types<brood::Lock, brood::RLock, brood::Semaphore, brood::BoundedSemaphore, brood::Event, brood::Condition,
-                             brood::Barrier, brood::Queue<int>, brood::Value<long>>;
+using All = ::testing::Types<brood::Lock, brood::RLock, brood::Semaphore, brood::BoundedSemaphore, brood::Event,
+                             brood::Condition, brood::Barrier, brood::Queue<int>, brood::Value<long>>;
 TYPED_TEST_SUITE(SharedObject, All);
 
 TYPED_TEST(SharedObject, IsMoveOnly) {
@@ -75,7 +93,7 @@ TYPED_TEST(SharedObject, IsMoveOnly) {
 TYPED_TEST(SharedObject, MovedFromAnswersEveryUseWithUsageError) {
   auto first = this->fresh();
   const TypeParam second(std::move(first));
-  expect_error<brood::UsageError>([&] { use(first); }, {"moved from"});          // NOLINT(bugprone-use-after-move): the point
+  expect_error<brood::UsageError>([&] { use(first); }, {"moved from"});  // NOLINT(bugprone-use-after-move): the point
   expect_error<brood::UsageError>([&] { (void)first.handle(); }, {"moved from"});  // NOLINT(bugprone-use-after-move)
   expect_error<brood::UsageError>([&] { (void)printed(first); }, {"moved from"});  // NOLINT(bugprone-use-after-move)
 }
@@ -122,7 +140,8 @@ TYPED_TEST(SharedObject, StaleHandleIsRefusedWithTheRemedy) {
 }
 
 TYPED_TEST(SharedObject, MalformedHandleIsRefusedAndShown) {
-  for (const char* text : {"", "brood", "brood:lock", "brood:lock:xyz", "brood:cupboard:0123456789abcdef", "lock:0123456789abcdef", "brood:lock:0123456789abcdef:a/b"}) {
+  for (const char* text : {"", "brood", "brood:lock", "brood:lock:xyz", "brood:cupboard:0123456789abcdef",
+                           "lock:0123456789abcdef", "brood:lock:0123456789abcdef:a/b"}) {
     expect_error<brood::HandleError>([&] { (void)TypeParam::open(text); }, {text});
   }
 }
@@ -132,8 +151,9 @@ TYPED_TEST(SharedObject, HandleOfAnotherKindIsRefused) {
   const brood::Lock lock;
   const brood::Event event;
   const brood::Handle other = mine.handle().kind() == brood::Kind::lock ? event.handle() : lock.handle();
-  expect_error<brood::TypeMismatch>([&] { (void)TypeParam::open(other); },
-                                    {std::string(to_string(other.kind())), std::string(to_string(mine.handle().kind()))});
+  expect_error<brood::TypeMismatch>(
+      [&] { (void)TypeParam::open(other); },
+      {std::string(to_string(other.kind())), std::string(to_string(mine.handle().kind()))});
   // and a handle that lies about its kind
   const brood::Handle lie(mine.handle().kind(), other.id());
   expect_error<brood::TypeMismatch>([&] { (void)TypeParam::open(lie); }, {std::string(to_string(other.kind()))});
@@ -180,7 +200,8 @@ TYPED_TEST(SharedObject, NameOfAnotherKindIsRefusedAndKept) {
 }
 
 TYPED_TEST(SharedObject, BadNamesAreRefused) {
-  for (const std::string& name : {std::string(), std::string(".hidden"), std::string("a/b"), std::string("a b"), std::string(121, 'x'), std::string("a\0b", 3)}) {
+  for (const std::string& name : {std::string(), std::string(".hidden"), std::string("a/b"), std::string("a b"),
+                                  std::string(121, 'x'), std::string("a\0b", 3)}) {
     EXPECT_THROW((void)Made<TypeParam>::named(name), brood::UsageError) << name;
     EXPECT_THROW((void)Made<TypeParam>::either(name), brood::UsageError) << name;
     EXPECT_THROW((void)TypeParam::open_named(name), brood::UsageError) << name;

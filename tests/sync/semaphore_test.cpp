@@ -82,8 +82,7 @@ TYPED_TEST(EitherSemaphore, NeverMoreInsideThanUnits) {
         semaphore.acquire();
       }
       const int now = inside.fetch_add(1) + 1;
-      for (int seen = most.load(); now > seen && !most.compare_exchange_weak(seen, now);) {
-      }
+      for (int seen = most.load(); now > seen && !most.compare_exchange_weak(seen, now);) {}
       inside.fetch_sub(1);
       semaphore.release();
     }
@@ -153,8 +152,7 @@ TEST_F(SemaphoreLadder, BoundIsCheckedInOneStepWithTheRelease) {
       try {
         semaphore.release();
         accepted.fetch_add(1);
-      } catch (const brood::ReleasedTooOften&) {
-      }
+      } catch (const brood::ReleasedTooOften&) {}
     });
     ASSERT_EQ(accepted.load(), 1);
     ASSERT_EQ(semaphore.get_value(), 1);
@@ -248,7 +246,7 @@ TEST_F(SemaphoreCrash, UnitsOfADeadBoundedHolderReturnAndSleepersWake) {
 TEST_F(SemaphoreCrash, PermitOfTheDeadReturnsButABareUnitDoesNot) {
   brood::Semaphore semaphore(2);
   Child holder = victim([&] {
-    semaphore.acquire();                       // anybody may release it: nobody can know that it was not meant so
+    semaphore.acquire();  // anybody may release it: nobody can know that it was not meant so
     static brood::Permit permit(semaphore);
   });
   EXPECT_EQ(semaphore.get_value(), 0);

@@ -67,7 +67,8 @@ brood::detail::PackedCall pack(const std::string& name, const char* plugin) {
   if (name == "member") return pack_call(&Type::member, 5);
   if (name == "lambda") return pack_call([](int n) { return n * 3; }, 5);
   if (name == "same_shape") return pack_call([](int n) { return n * 4; }, 5);
-  if (name == "generic") return pack_call([](auto n, auto text) { return n + static_cast<int>(text.size()); }, 5, "text");
+  if (name == "generic")
+    return pack_call([](auto n, auto text) { return n + static_cast<int>(text.size()); }, 5, "text");
   if (name == "throws") return pack_call(throws, 5);
   if (name == "plugin") return pack_call(from_plugin(plugin, "plugin_twice"), 5);
   if (name == "plugin_hidden") {

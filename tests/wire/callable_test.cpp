@@ -83,8 +83,8 @@ TEST(Callable, ArgumentsTakeTheTypesOfTheParameters) {
 TEST(Callable, EveryWayToTakeAnArgument) {
   const Gate lent(11);
   Gate given(12);
-  const PackedCall call = pack_call(takes_everything, short{1}, "text", lent, given, std::vector<int>{1, 2}, Order{3, "order"},
-                                    std::make_unique<int>(9));
+  const PackedCall call = pack_call(takes_everything, short{1}, "text", lent, given, std::vector<int>{1, 2},
+                                    Order{3, "order"}, std::make_unique<int>(9));
   ASSERT_EQ(call.handles.size(), 2U);
   EXPECT_EQ(call.handles[0].id(), 11U);
   EXPECT_EQ(call.handles[1].id(), 12U);
@@ -97,7 +97,8 @@ TEST(Callable, LambdasGenericOnesToo) {
   const Gate gate(5);
   EXPECT_EQ(result_of<int>(pack_call([](int a, int b) { return a * b; }, 6, 7)), 42);
   EXPECT_EQ(result_of<int>(pack_call([](int n) noexcept { return n; }, 6)), 6);
-  EXPECT_EQ(result_of<std::string>(pack_call([](auto text, auto n) { return text + std::to_string(n); }, "n = ", 3)), "n = 3");
+  EXPECT_EQ(result_of<std::string>(pack_call([](auto text, auto n) { return text + std::to_string(n); }, "n = ", 3)),
+            "n = 3");
   EXPECT_EQ(result_of<std::uint64_t>(pack_call([](auto& g) { return g.id(); }, gate)), 5U);
   EXPECT_EQ(result_of<std::size_t>(pack_call([](const auto& text) { return text.size(); }, std::string("abc"))), 3U);
   EXPECT_EQ(result_of<std::size_t>(pack_call([](auto... parts) { return sizeof...(parts); }, 1, "2", 3.0)), 3U);
@@ -166,4 +167,5 @@ TEST(Callable, ResultsThatCannotTravelAreReportedWhenAskedFor) {
 }
 
 static_assert(std::is_same_v<brood::detail::call_result_t<decltype(&length), const char*>, std::size_t>);
-static_assert(std::is_same_v<brood::detail::call_result_t<decltype([](auto a) { return a; }), const char (&)[4]>, std::string>);
+static_assert(
+    std::is_same_v<brood::detail::call_result_t<decltype([](auto a) { return a; }), const char (&)[4]>, std::string>);

@@ -90,7 +90,7 @@ class Old {  // as written for Boost: a version and operator&
 };
 template <class Archive>
 void serialize(Archive& ar, Old& old, unsigned /*version*/) {
-  ar & old.a & old.b;
+  ar& old.a& old.b;
 }
 struct Point3 {  // trivially copyable, but its author says what counts
   int x = 0, y = 0, cached = 0;
@@ -116,7 +116,8 @@ void expect_same(const T& value) {
 template <class Int>
 void expect_int_extremes() {
   using Limits = std::numeric_limits<Int>;
-  for (const Int value : {Limits::min(), Limits::max(), Int(0), Int(1), Int(-1), Int(31), Int(32), Int(127), Int(-32), Int(-33)}) {
+  for (const Int value :
+       {Limits::min(), Limits::max(), Int(0), Int(1), Int(-1), Int(31), Int(32), Int(127), Int(-32), Int(-33)}) {
     expect_same(value);
   }
 }
@@ -153,8 +154,8 @@ TEST(Codec, ScalarsAndEnums) {
   expect_same(std::byte{0xa5});
   expect_same(Colour::blue);
   expect_same(Negative::low);
-  for (const double value : {0.0, -0.0, 1.5, std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min(),
-                             std::numeric_limits<double>::infinity()}) {
+  for (const double value : {0.0, -0.0, 1.5, std::numeric_limits<double>::max(),
+                             std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::infinity()}) {
     expect_same(value);
     expect_same(-value);
     expect_same(static_cast<long double>(value) / 3);

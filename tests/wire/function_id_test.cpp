@@ -49,7 +49,8 @@ Outcome run(const std::vector<std::string>& arguments) {
 std::string peer(const std::string& name) { return (programs() / name).string(); }
 
 /// What `receiver` makes of a call that `sender` packed.
-Outcome pass(const std::string& sender, const std::string& receiver, const std::string& what, const std::string& plugin = "") {
+Outcome pass(const std::string& sender, const std::string& receiver, const std::string& what,
+             const std::string& plugin = "") {
   std::vector<std::string> arguments{peer(sender), "pack", what};
   if (!plugin.empty()) arguments.push_back(plugin);
   const Outcome packed = run(arguments);
@@ -132,11 +133,22 @@ TEST(FunctionId, OffsetsOutsideTheCodeAreRefused) {
 
 TEST(FunctionId, ModulePathsAreTakenOnlyIfAbsoluteAndOfThatBuild) {
   const std::string other = "00112233445566778899aabbccddeeff00112233";
-  EXPECT_CONTAINS(message_of<brood::StartError>([&] { (void)resolve({other, 64, false, "plugin.so"}); }), "path is not known");
-  EXPECT_CONTAINS(message_of<brood::StartError>([&] { (void)resolve({other, 64, false, "/nowhere/plugin.so"}); }),
+  EXPECT_CONTAINS(message_of<brood::StartError>([&] {
+                    (void)resolve({other, 64, false, "plugin.so"});
+                  }),
+                  "path is not known");
+  EXPECT_CONTAINS(message_of<brood::StartError>([&] {
+                    (void)resolve({other, 64, false, "/nowhere/plugin.so"});
+                  }),
                   "/nowhere/plugin.so");
-  EXPECT_CONTAINS(message_of<brood::StartError>([&] { (void)resolve({other, 64, false, "/dev/null"}); }), "not a regular file");
-  EXPECT_CONTAINS(message_of<brood::StartError>([&] { (void)resolve({other, 64, false, "/proc/self/cmdline"}); }), "cut short");
+  EXPECT_CONTAINS(message_of<brood::StartError>([&] {
+                    (void)resolve({other, 64, false, "/dev/null"});
+                  }),
+                  "not a regular file");
+  EXPECT_CONTAINS(message_of<brood::StartError>([&] {
+                    (void)resolve({other, 64, false, "/proc/self/cmdline"});
+                  }),
+                  "cut short");
   const std::string plugin = peer("plugin.so");
   const std::string what = message_of<brood::StartError>([&] { (void)resolve({other, 64, false, plugin}); });
   EXPECT_CONTAINS(what, other);
@@ -187,7 +199,8 @@ TEST_P(EveryLink, CallsOfEveryKindArriveInAnotherProcess) {
   EXPECT_EQ(pass(self, self, "plugin_hidden", peer("plugin.so")).said, "result 3005");
 }
 INSTANTIATE_TEST_SUITE_P(Peers, EveryLink,
-                         ::testing::Values("call_peer", "call_peer_no_build_id", "call_peer_hidden", "call_peer_no_pie"),
+                         ::testing::Values("call_peer", "call_peer_no_build_id", "call_peer_hidden",
+                                           "call_peer_no_pie"),
                          [](const auto& link) { return std::string(link.param); });
 
 TEST(FunctionIdPeers, ARebuiltProgramIsRefusedWithBothIds) {
@@ -221,7 +234,8 @@ TEST(FunctionIdPeers, APluginThatWasReplacedIsRefusedBeforeAnyOfItRuns) {
 TEST(FunctionIdPeers, APluginLoadedByARelativePathIsFoundFromElsewhere) {
   const Directory directory;
   std::filesystem::copy_file(peer("plugin.so"), directory / "plugin.so");
-  const Outcome packed = run({"env", "-C", (directory / ".").string(), peer("call_peer"), "pack", "plugin", "./plugin.so"});
+  const Outcome packed =
+      run({"env", "-C", (directory / ".").string(), peer("call_peer"), "pack", "plugin", "./plugin.so"});
   ASSERT_EQ(packed.code, 0) << packed.said;
   EXPECT_EQ(run({peer("call_peer"), "run", packed.said}).said, "result 10");
 }

@@ -154,7 +154,8 @@ TEST(Hostile, ClaimedSizesAllocateNothing) {
 }
 
 TEST(Hostile, ReserveIsBoundedByTheMessageNotByTheCount) {
-  // 60,000 elements claimed, 60,000 bytes there, but the first byte is no Big: a reserve for the count would take 38 MB.
+  // 60,000 elements claimed, 60,000 bytes there, but the first byte is no Big: a reserve for the count would take 38
+  // MB.
   std::vector<std::byte> bytes = from_hex("dcea60");
   bytes.resize(bytes.size() + 60000, std::byte{0xc0});
   EXPECT_LT(bytes_allocated_for<std::vector<Big>>(bytes), 2 * bytes.size());
@@ -182,14 +183,17 @@ TEST(Hostile, IntegersOutOfRange) {
 TEST(Hostile, MessagesSayWhatWasExpectedAndFoundAndWhere) {
   EXPECT_EQ(message_of<brood::DecodeError>([] { from_bytes<std::string>(from_hex("93010203")); }),
             "cannot decode: expected a string at byte 0 of 4, found an array of 3");
-  EXPECT_EQ(message_of<brood::DecodeError>([] { from_bytes<int>(from_hex("c1")); }),
-            "cannot decode: expected an integer from -2147483648 to 2147483647 at byte 0 of 1, found a byte that begins no "
-            "value (0xc1)");
-  EXPECT_EQ(message_of<brood::DecodeError>([] { from_bytes<int>({}); }),
-            "cannot decode: expected an integer from -2147483648 to 2147483647 at byte 0 of 0, found the end of the message");
-  EXPECT_EQ(message_of<brood::DecodeError>([] { from_bytes<std::string>(from_hex("a561")); }),
-            "cannot decode: expected a string at byte 0 of 2, found a string that the message is too short for (2 bytes are "
-            "left, it claims 5)");
+  EXPECT_EQ(
+      message_of<brood::DecodeError>([] { from_bytes<int>(from_hex("c1")); }),
+      "cannot decode: expected an integer from -2147483648 to 2147483647 at byte 0 of 1, found a byte that begins no "
+      "value (0xc1)");
+  EXPECT_EQ(
+      message_of<brood::DecodeError>([] { from_bytes<int>({}); }),
+      "cannot decode: expected an integer from -2147483648 to 2147483647 at byte 0 of 0, found the end of the message");
+  EXPECT_EQ(
+      message_of<brood::DecodeError>([] { from_bytes<std::string>(from_hex("a561")); }),
+      "cannot decode: expected a string at byte 0 of 2, found a string that the message is too short for (2 bytes are "
+      "left, it claims 5)");
   EXPECT_EQ(message_of<brood::DecodeError>([] { from_bytes<bool>(from_hex("c3c3")); }),
             "cannot decode: expected the end of the message at byte 1 of 2, found 1 more bytes");
   EXPECT_CONTAINS(message_of<brood::DecodeError>([] { from_bytes<Mixed>(from_hex("9101")); }), "an array of 11 for ");

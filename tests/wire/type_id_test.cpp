@@ -113,29 +113,31 @@ struct Polymorphic {
   virtual ~Polymorphic() = default;
 };
 struct Hundred {
-  int a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, d0,
-      d1, d2, d3, d4, d5, d6, d7, d8, d9, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, g0, g1,
-      g2, g3, g4, g5, g6, g7, g8, g9, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, j0, j1, j2,
-      j3, j4, j5, j6, j7, j8, j9;
+  int a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, c0, c1, c2, c3, c4, c5, c6, c7,
+      c8, c9, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, f0, f1, f2, f3, f4, f5,
+      f6, f7, f8, f9, g0, g1, g2, g3, g4, g5, g6, g7, g8, g9, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, i0, i1, i2, i3,
+      i4, i5, i6, i7, i8, i9, j0, j1, j2, j3, j4, j5, j6, j7, j8, j9;
 };
 struct HundredAndOne {
-  int a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, d0,
-      d1, d2, d3, d4, d5, d6, d7, d8, d9, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, g0, g1,
-      g2, g3, g4, g5, g6, g7, g8, g9, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, j0, j1, j2,
-      j3, j4, j5, j6, j7, j8, j9;
+  int a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, c0, c1, c2, c3, c4, c5, c6, c7,
+      c8, c9, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, f0, f1, f2, f3, f4, f5,
+      f6, f7, f8, f9, g0, g1, g2, g3, g4, g5, g6, g7, g8, g9, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, i0, i1, i2, i3,
+      i4, i5, i6, i7, i8, i9, j0, j1, j2, j3, j4, j5, j6, j7, j8, j9;
   std::string last;
 };
 
 }  // namespace
 
 TEST(RawLayout, HoldsForPlainDataOnly) {
-  static_assert(raw_layout<int> && raw_layout<const int> && raw_layout<bool> && raw_layout<double> && raw_layout<std::byte>);
+  static_assert(raw_layout<int> && raw_layout<const int> && raw_layout<bool> && raw_layout<double> &&
+                raw_layout<std::byte>);
   static_assert(raw_layout<Two> && raw_layout<Nested> && raw_layout<std::array<Two, 4>> && raw_layout<Hundred>);
   static_assert(raw_layout<std::chrono::nanoseconds> && raw_layout<std::chrono::system_clock::time_point>);
   static_assert(raw_layout<std::complex<double>>);
   static_assert(!raw_layout<int*> && !raw_layout<WithPointer> && !raw_layout<WithView> && !raw_layout<WithReference>);
   static_assert(!raw_layout<std::span<int>> && !raw_layout<WithArray> && !raw_layout<Derived> && !raw_layout<Either>);
-  static_assert(!raw_layout<std::string> && !raw_layout<WithString> && !raw_layout<std::optional<int>> && !raw_layout<Hidden>);
+  static_assert(!raw_layout<std::string> && !raw_layout<WithString> && !raw_layout<std::optional<int>> &&
+                !raw_layout<Hidden>);
   static_assert(!raw_layout<WithHidden> && !raw_layout<long double>);
   static_assert(padding_free<std::array<std::int32_t, 3>> && padding_free<Swapped> == false && !padding_free<Two>);
 }
@@ -212,7 +214,8 @@ TEST(TypeName, IsShortAndReadable) {
 }
 
 TEST(Refusals, HaveTheRightReason) {
-  static_assert(kRefusal<int> == Refusal::none && kRefusal<List> == Refusal::none && kRefusal<Hundred> == Refusal::none);
+  static_assert(kRefusal<int> == Refusal::none && kRefusal<List> == Refusal::none &&
+                kRefusal<Hundred> == Refusal::none);
   static_assert(kRefusal<int*> == Refusal::pointer && kRefusal<void (*)()> == Refusal::pointer);
   static_assert(kRefusal<int&> == Refusal::reference && kRefusal<std::nullptr_t> == Refusal::pointer);
   static_assert(kRefusal<WithPointer> == Refusal::pointer && kRefusal<DeepPointer> == Refusal::pointer);

@@ -9,6 +9,8 @@
 //               (*ready)();                                                  // runs work(queue, 7)
 #pragma once
 
+// clang-format off: version 14 understands neither concepts nor && between traits
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -26,10 +28,10 @@ namespace brood::inline v1::detail {
 
 /// A call, ready to be sent.
 struct PackedCall {
-  std::vector<std::byte> bytes;   ///< for unpack_call
-  std::vector<Handle> handles;    ///< shared objects among the arguments; whoever sends the call pins them on the way
-  bool in_main_program = true;    ///< the target is part of the program itself, not of a module
-  std::string module_path;        ///< file that holds the target
+  std::vector<std::byte> bytes;  ///< for unpack_call
+  std::vector<Handle> handles;   ///< shared objects among the arguments; whoever sends the call pins them on the way
+  bool in_main_program = true;   ///< the target is part of the program itself, not of a module
+  std::string module_path;       ///< file that holds the target
 };
 
 /// A call whose arguments have arrived and whose shared objects are open.
@@ -66,7 +68,7 @@ class UnpackedCall {
 // --- the target's signature ------------------------------------------------------------------------------------------
 
 template <class T>
-inline constexpr bool kIsFunctionPointer = std::is_pointer_v<T> && std::is_function_v<std::remove_pointer_t<T>>;
+inline constexpr bool kIsFunctionPointer = std::is_pointer_v<T>&& std::is_function_v<std::remove_pointer_t<T>>;
 
 template <class Signature>
 struct SignatureOf {
@@ -90,7 +92,9 @@ template <class R, class C, class... P>
 struct SignatureOf<R (C::*)(P...) const noexcept> : SignatureOf<R(P...)> {};
 
 template <class F>
-concept HasOneCallOperator = requires { &F::operator(); };
+concept HasOneCallOperator = requires {
+  &F::operator();
+};
 /// A lambda without captures, or another empty function class: its type alone is the function.
 template <class F>
 concept StatelessCallable = std::is_class_v<F> && std::is_empty_v<F> && std::is_default_constructible_v<F>;
@@ -113,18 +117,21 @@ constexpr TargetProblem target_problem() {
 template <class F>
 constexpr bool require_target() {
   constexpr TargetProblem kWhy = target_problem<F>();
-  static_assert(kWhy != TargetProblem::function_object,
-                "brood: the target is a std::function, and what is in it cannot be found again in another process; pass "
-                "the function itself, or a lambda without captures, and its data as arguments");
-  static_assert(kWhy != TargetProblem::member_pointer,
-                "brood: the target is a pointer to a member, which needs an object of this process; pass a lambda without "
-                "captures that takes the object as an argument and calls the member");
+  static_assert(
+      kWhy != TargetProblem::function_object,
+      "brood: the target is a std::function, and what is in it cannot be found again in another process; pass "
+      "the function itself, or a lambda without captures, and its data as arguments");
+  static_assert(
+      kWhy != TargetProblem::member_pointer,
+      "brood: the target is a pointer to a member, which needs an object of this process; pass a lambda without "
+      "captures that takes the object as an argument and calls the member");
   static_assert(kWhy != TargetProblem::variadic,
                 "brood: the target takes C varargs or its call operator is qualified with & or volatile; pass a plain "
                 "function or a lambda");
-  static_assert(kWhy != TargetProblem::captures,
-                "brood: the target is a lambda with captures (or an object with data), and captures would refer to this "
-                "process; pass them as arguments: Process([](Lock& lock, int n) { … }, lock, n)");
+  static_assert(
+      kWhy != TargetProblem::captures,
+      "brood: the target is a lambda with captures (or an object with data), and captures would refer to this "
+      "process; pass them as arguments: Process([](Lock& lock, int n) { … }, lock, n)");
   static_assert(kWhy != TargetProblem::not_callable,
                 "brood: the target is not callable; pass a function or a lambda without captures");
   return kWhy == TargetProblem::none;
@@ -133,8 +140,9 @@ constexpr bool require_target() {
 // --- the types that cross --------------------------------------------------------------------------------------------
 
 template <class A>
-inline constexpr bool kIsText = std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*> ||
-                                std::is_same_v<std::remove_cvref_t<A>, std::string_view>;
+inline constexpr bool kIsText =
+    std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*> ||
+    std::is_same_v<std::remove_cvref_t<A>, std::string_view>;
 /// What an argument is for a generic lambda: itself, decayed; text becomes a std::string.
 template <class A>
 using GenericParameter = std::conditional_t<kIsText<A>, std::string, std::decay_t<A>>;
@@ -144,12 +152,12 @@ struct CallOf {  // generic lambda
   using Parameters = TypeList<GenericParameter<Args>...>;
 };
 template <class F, class... Args>
-  requires kIsFunctionPointer<F>
+requires kIsFunctionPointer<F>
 struct CallOf<F, Args...> {
   using Parameters = typename SignatureOf<std::remove_pointer_t<F>>::Parameters;
 };
 template <class F, class... Args>
-  requires HasOneCallOperator<F>
+requires HasOneCallOperator<F>
 struct CallOf<F, Args...> {
   using Parameters = typename SignatureOf<decltype(&F::operator())>::Parameters;
 };
@@ -161,9 +169,10 @@ inline constexpr bool kLosesWrites =
 
 template <class P>
 constexpr bool require_parameter() {
-  static_assert(!kLosesWrites<P>,
-                "brood: a parameter of the target is a non-const reference to a value, so what it writes would be lost with "
-                "the child's copy; take it by value or const&, and hand results back through brood::Value or brood::Queue");
+  static_assert(
+      !kLosesWrites<P>,
+      "brood: a parameter of the target is a non-const reference to a value, so what it writes would be lost with "
+      "the child's copy; take it by value or const&, and hand results back through brood::Value or brood::Queue");
   if constexpr (kLosesWrites<P>) return false;
   else return require_travels<std::remove_cvref_t<P>>();
 }
@@ -177,8 +186,8 @@ constexpr bool require_argument() {
   static_assert(!kTemporaryObject,
                 "brood: a temporary (or moved) shared object is passed to a call in another process, and would be gone "
                 "before it is opened there; give it a name here, keep it until the other has it, and pass that name");
-  constexpr bool kConverts =
-      std::is_same_v<Plain, Stored> || std::is_convertible_v<A&&, Stored> || (std::is_same_v<Stored, std::string> && kIsText<A>);
+  constexpr bool kConverts = std::is_same_v<Plain, Stored> || std::is_convertible_v<A&&, Stored> ||
+                             (std::is_same_v<Stored, std::string> && kIsText<A>);
   static_assert(kTemporaryObject || kConverts,
                 "brood: an argument cannot be converted to the type of the target's parameter at its place");
   return !kTemporaryObject && kConverts;
@@ -215,8 +224,8 @@ constexpr decltype(auto) pass(Stored& stored) noexcept {
   else return static_cast<Stored&&>(stored);
 }
 
-/// A shared object that counts its users (a Barrier its parties) counts this process from now on, before the target uses it:
-/// if we die before, it is told.
+/// A shared object that counts its users (a Barrier its parties) counts this process from now on, before the target
+/// uses it: if we die before, it is told.
 template <class Stored>
 void arrived(Stored& argument) {
   if constexpr (Shareable<Stored> && requires { argument.enrol(); }) argument.enrol();
@@ -296,9 +305,10 @@ void pack_generic(Encoder& out, PackedCall& call, TypeList<S...>, Args&&... args
 
 template <class F, class... P, class... Args>
 void pack_typed(Encoder& out, PackedCall& call, const void* target, TypeList<P...>, Args&&... args) {
-  static_assert(sizeof...(P) == sizeof...(Args),
-                "brood: the number of arguments differs from the number of the target's parameters (default arguments do not "
-                "travel)");
+  static_assert(
+      sizeof...(P) == sizeof...(Args),
+      "brood: the number of arguments differs from the number of the target's parameters (default arguments do not "
+      "travel)");
   if constexpr (sizeof...(P) == sizeof...(Args)) {
     if constexpr ((require_parameter<P>() && ...)) {
       begin_call(out, call, reinterpret_cast<const void*>(&unpack_typed<F, P...>), target);
@@ -312,8 +322,7 @@ void pack_typed(Encoder& out, PackedCall& call, const void* target, TypeList<P..
 template <class F, class... Args>
 struct CallResult;
 template <class F, class... Args>
-  requires(kIsFunctionPointer<F> || HasOneCallOperator<F>)
-struct CallResult<F, Args...> {
+requires(kIsFunctionPointer<F> || HasOneCallOperator<F>) struct CallResult<F, Args...> {
   template <class T>
   struct Of;
   template <class... P>
@@ -323,8 +332,7 @@ struct CallResult<F, Args...> {
   using type = typename Of<typename CallOf<F, Args...>::Parameters>::type;
 };
 template <class F, class... Args>
-  requires(!kIsFunctionPointer<F> && !HasOneCallOperator<F>)
-struct CallResult<F, Args...> {
+requires(!kIsFunctionPointer<F> && !HasOneCallOperator<F>) struct CallResult<F, Args...> {
   template <class S>
   using Passed = std::conditional_t<Shareable<S>, S&, S>;
   using type = std::invoke_result_t<F&, Passed<GenericParameter<Args>>...>;

@@ -1,4 +1,4 @@
-// Values to bytes and back: detail::encode(out, value) and detail::decode<T>(in).                                  (room: wire)
+// Values to bytes and back: detail::encode(out, value) and detail::decode<T>(in). (room: wire)
 //
 // The shape of the type (codec_shape.hpp) picks the branch, the untyped core (Encoder, Decoder) does the work.
 // A raw type (codec_raw.hpp) is one memcpy; everything else goes part by part.
@@ -46,12 +46,15 @@ inline constexpr std::size_t kFingerprintBytes = 8;
 
 /// Bytes that MessagePack knows as such: they travel as bin, which other languages read.
 template <class T>
-inline constexpr bool kIsByte = std::is_same_v<T, std::byte> || std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
-                                std::is_same_v<T, unsigned char>;
+inline constexpr bool kIsByte = std::is_same_v<T, std::byte> || std::is_same_v<T, char> ||
+                                std::is_same_v<T, signed char> || std::is_same_v<T, unsigned char>;
 template <class T>
 inline constexpr bool kGoesInBlocks = raw_layout<T> && !std::is_same_v<T, bool>;
 template <class T>
-concept Contiguous = requires(T& c) { c.data(); c.resize(std::size_t{}); };
+concept Contiguous = requires(T& c) {
+  c.data();
+  c.resize(std::size_t{});
+};
 /// True if an encoded T may be nothing but nil, so that an optional of it needs a wrapper to be told from an empty one.
 template <class T>
 inline constexpr bool kMayBeNil =
@@ -192,7 +195,8 @@ void encode_parts(Encoder& out, const T& value) {
     Codec<T>::encode(out, value);
   } else if constexpr (kThis == Shape::serialize) {
     SaveArchive ar(out);
-    call_serialize(ar, const_cast<T&>(value));  // one function for both directions, so it cannot be const; saving only reads
+    call_serialize(
+        ar, const_cast<T&>(value));  // one function for both directions, so it cannot be const; saving only reads
     ar.finish();
   } else if constexpr (kThis == Shape::sequence) {
     encode_sequence(out, value);
@@ -234,8 +238,7 @@ void encode_dispatch(Encoder& out, const T& value) {
   else if constexpr (kThis == Shape::floating) out.f64(value);
   else if constexpr (kThis == Shape::long_double) encode_long_double(out, value);
   else if constexpr (kThis == Shape::shareable) out.handle(value.handle());
-  else if constexpr (kThis == Shape::string)
-    out.str({reinterpret_cast<const char*>(value.data()), value.size()});
+  else if constexpr (kThis == Shape::string) out.str({reinterpret_cast<const char*>(value.data()), value.size()});
   else if constexpr (kThis == Shape::path) out.str(value.native());
   else if constexpr (kThis == Shape::duration) detail::encode(out, value.count());
   else if constexpr (kThis == Shape::time_point) detail::encode(out, value.time_since_epoch());
@@ -267,7 +270,8 @@ T decode_raw(Decoder& in) {
 template <class T>
 T decode_block(Decoder& in) {
   using Item = typename T::value_type;
-  const std::span<const std::byte> bytes = take_raw(in, kExtBlock, type_fingerprint<Item>(), sizeof(Item), &type_name<T>);
+  const std::span<const std::byte> bytes =
+      take_raw(in, kExtBlock, type_fingerprint<Item>(), sizeof(Item), &type_name<T>);
   T values;
   if constexpr (padding_free<Item> && !holds_bool<Item>() && Contiguous<T> && std::is_default_constructible_v<Item>) {
     values.resize(bytes.size() / sizeof(Item));
@@ -295,7 +299,8 @@ T decode_sequence(Decoder& in) {
     }
     const std::size_t count = in.array_header();
     T values;
-    // Room for no more than the message itself occupies: large items may be small on the wire, and a count is cheap to lie.
+    // Room for no more than the message itself occupies: large items may be small on the wire, and a count is cheap to
+    // lie.
     if constexpr (requires { values.reserve(count); }) {
       const std::size_t most = in.remaining() / sizeof(Item) + 1;
       values.reserve(count < most ? count : most);
@@ -353,7 +358,8 @@ T decode_bits(Decoder& in) {
   T bits;
   const std::size_t before = in.remaining();
   const std::span<const std::byte> packed = in.bin();
-  if (packed.size() != (bits.size() + 7) / 8 || before == 0) in.fail("the bytes of a bitset", "another number of bytes");
+  if (packed.size() != (bits.size() + 7) / 8 || before == 0)
+    in.fail("the bytes of a bitset", "another number of bytes");
   for (std::size_t i = 0; i < packed.size() * 8; ++i) {
     if ((std::to_integer<unsigned>(packed[i / 8]) >> (i % 8) & 1U) == 0) continue;
     if (i >= bits.size()) in.fail("zeros behind the last bit of a bitset", "a one");

@@ -1,6 +1,8 @@
 // Can a T travel? If not, exactly one readable line says why.                                      (room: wire)
 #pragma once
 
+// clang-format off: version 14 understands neither concepts nor && between traits
+
 #include <string_view>
 #include <type_traits>
 
@@ -34,24 +36,48 @@ enum class Refusal : std::uint8_t {
 
 // Things people try to send, recognised by their members because their headers are not included here.
 template <class T>
-concept ViewLike = requires(const T& v, T& m) { m.remove_prefix(std::size_t{}); v.data(); } ||
-                   requires(const T& v) { v.subspan(std::size_t{}, std::size_t{}); v.data(); };
+concept ViewLike = requires(const T& v, T& m) {
+  m.remove_prefix(std::size_t{});
+  v.data();
+}
+|| requires(const T& v) {
+  v.subspan(std::size_t{}, std::size_t{});
+  v.data();
+};
 template <class T>
-concept FunctionObjectLike = requires(const T& f) { typename T::result_type; f.target_type(); };
+concept FunctionObjectLike = requires(const T& f) {
+  typename T::result_type;
+  f.target_type();
+};
 template <class T>
-concept ThreadLike = requires(T& t) { t.joinable(); t.detach(); } || requires(T& t) { t.joinable(); t.request_stop(); };
+concept ThreadLike = requires(T& t) {
+  t.joinable();
+  t.detach();
+}
+|| requires(T& t) {
+  t.joinable();
+  t.request_stop();
+};
 template <class T>
-concept MutexLike = requires(T& m) { m.lock(); m.unlock(); } && !std::is_move_constructible_v<T>;
+concept MutexLike = requires(T& m) {
+  m.lock();
+  m.unlock();
+}
+&&!std::is_move_constructible_v<T>;
 template <class T>
-concept SharedPointerLike = requires(const T& p) { typename T::element_type; p.use_count(); };
+concept SharedPointerLike = requires(const T& p) {
+  typename T::element_type;
+  p.use_count();
+};
 template <class T>
 constexpr bool is_closure() noexcept {
-  // g++ writes "main()::<lambda(int)>", clang "(lambda at main.cpp:3:9)"; neither can be the name of a type of the user.
+  // g++ writes "main()::<lambda(int)>", clang "(lambda at main.cpp:3:9)"; neither can be the name of a type of the
+  // user.
   constexpr std::string_view kName = compiler_type_name<T>();
   constexpr std::string_view kTail = kName.substr(kName.rfind(':') == std::string_view::npos ? 0 : kName.rfind(':'));
-  return std::is_class_v<T> && (kName.find("<lambda(") != std::string_view::npos ||
-                                kName.find("(lambda at ") != std::string_view::npos ||
-                                kTail.find("<lambda") != std::string_view::npos);
+  return std::is_class_v<T> &&
+         (kName.find("<lambda(") != std::string_view::npos || kName.find("(lambda at ") != std::string_view::npos ||
+          kTail.find("<lambda") != std::string_view::npos);
 }
 
 template <class T, class... Open>
@@ -111,7 +137,8 @@ constexpr Refusal refusal() {
     if constexpr (kThis == Shape::refused) return stranger_refusal<T>();
     else if constexpr (kThis == Shape::codec) return UsableCodec<T> ? Refusal::none : Refusal::bad_codec;
     else if constexpr (kThis == Shape::serialize) {
-      return std::is_default_constructible_v<T> && std::is_move_constructible_v<T> ? Refusal::none : Refusal::no_default;
+      return std::is_default_constructible_v<T> && std::is_move_constructible_v<T> ? Refusal::none
+                                                                                   : Refusal::no_default;
     } else if constexpr (kThis == Shape::array || kThis == Shape::sequence || kThis == Shape::optional) {
       return refusal<typename T::value_type, Open...>();
     } else if constexpr (kThis == Shape::owner) {
@@ -141,57 +168,70 @@ inline constexpr Refusal kRefusal = refusal<T>();
 template <class T>
 constexpr bool require_travels() {
   constexpr Refusal kWhy = kRefusal<T>;
-  static_assert(kWhy != Refusal::reference,
-                "brood: T cannot travel to another process: it is or holds a reference, which would refer to the sender's "
-                "memory; hold a value instead, or a shared object such as brood::Value");
-  static_assert(kWhy != Refusal::pointer,
-                "brood: T cannot travel to another process: it is or holds a raw pointer, which means nothing there; send "
-                "the value itself, a std::unique_ptr or std::optional of it, or a shared object such as brood::Value");
+  static_assert(
+      kWhy != Refusal::reference,
+      "brood: T cannot travel to another process: it is or holds a reference, which would refer to the sender's "
+      "memory; hold a value instead, or a shared object such as brood::Value");
+  static_assert(
+      kWhy != Refusal::pointer,
+      "brood: T cannot travel to another process: it is or holds a raw pointer, which means nothing there; send "
+      "the value itself, a std::unique_ptr or std::optional of it, or a shared object such as brood::Value");
   static_assert(kWhy != Refusal::view,
                 "brood: T cannot travel to another process: it is or holds a std::string_view or std::span, which only "
                 "looks at the sender's memory; use std::string or std::vector");
-  static_assert(kWhy != Refusal::function_object,
-                "brood: T cannot travel to another process: it is or holds a std::function, whose contents are unknown; "
-                "pass a function or a lambda without captures as the target, and data as arguments");
-  static_assert(kWhy != Refusal::closure,
-                "brood: T cannot travel to another process: it is or holds a lambda; only the target of a call may be one, "
-                "and only without captures");
+  static_assert(
+      kWhy != Refusal::function_object,
+      "brood: T cannot travel to another process: it is or holds a std::function, whose contents are unknown; "
+      "pass a function or a lambda without captures as the target, and data as arguments");
+  static_assert(
+      kWhy != Refusal::closure,
+      "brood: T cannot travel to another process: it is or holds a lambda; only the target of a call may be one, "
+      "and only without captures");
   static_assert(kWhy != Refusal::thread,
                 "brood: T cannot travel to another process: it is or holds a thread, which belongs to the process that "
                 "made it; use brood::Process");
   static_assert(kWhy != Refusal::mutex,
                 "brood: T cannot travel to another process: it is or holds a mutex of this process; use brood::Lock or "
                 "brood::RLock");
-  static_assert(kWhy != Refusal::shared_pointer,
-                "brood: T cannot travel to another process: it is or holds a std::shared_ptr or weak_ptr, and ownership is "
-                "not shared between processes; send the value, a std::unique_ptr, or a shared object of brood");
-  static_assert(kWhy != Refusal::polymorphic,
-                "brood: T cannot travel to another process: it holds a std::unique_ptr to a polymorphic class, and the "
-                "class of the object behind it is not known to the receiver; use std::variant, or write a brood::Codec");
+  static_assert(
+      kWhy != Refusal::shared_pointer,
+      "brood: T cannot travel to another process: it is or holds a std::shared_ptr or weak_ptr, and ownership is "
+      "not shared between processes; send the value, a std::unique_ptr, or a shared object of brood");
+  static_assert(
+      kWhy != Refusal::polymorphic,
+      "brood: T cannot travel to another process: it holds a std::unique_ptr to a polymorphic class, and the "
+      "class of the object behind it is not known to the receiver; use std::variant, or write a brood::Codec");
   static_assert(kWhy != Refusal::union_type,
                 "brood: T cannot travel to another process: it is or holds a union, and nothing tells which member is "
                 "alive; use std::variant, or write a brood::Codec");
-  static_assert(kWhy != Refusal::c_array,
-                "brood: T cannot travel to another process: it is or holds a C array; use std::array, or std::string for "
-                "text");
-  static_assert(kWhy != Refusal::base_class,
-                "brood: T cannot travel to another process: it is or holds a struct with a base class, whose fields cannot "
-                "be listed; make the base a member, or give the struct a serialize member or a brood::Codec");
-  static_assert(kWhy != Refusal::immovable,
-                "brood: T cannot travel to another process: it or one of its members cannot be moved (a mutex, an atomic, "
-                "a condition variable?); use brood's shared objects, or give it a brood::Codec");
-  static_assert(kWhy != Refusal::too_many_fields,
-                "brood: T cannot travel to another process: it has more than 100 fields; group some of them in structs, or "
-                "give it a serialize member");
-  static_assert(kWhy != Refusal::bad_codec,
-                "brood: T cannot travel to another process: its brood::Codec lacks `static void encode(brood::Encoder&, "
-                "const T&)` or `static T decode(brood::Decoder&)`");
-  static_assert(kWhy != Refusal::no_default,
-                "brood: T cannot travel to another process: it has a serialize member but cannot be default-constructed "
-                "and moved, which reading needs; give it a default constructor or a brood::Codec");
-  static_assert(kWhy != Refusal::unknown,
-                "brood: T cannot travel to another process: it is neither Serializable (values, standard containers, plain "
-                "structs of these) nor Shareable (handle() and open()); give it a serialize member or pass a shared object");
+  static_assert(
+      kWhy != Refusal::c_array,
+      "brood: T cannot travel to another process: it is or holds a C array; use std::array, or std::string for "
+      "text");
+  static_assert(
+      kWhy != Refusal::base_class,
+      "brood: T cannot travel to another process: it is or holds a struct with a base class, whose fields cannot "
+      "be listed; make the base a member, or give the struct a serialize member or a brood::Codec");
+  static_assert(
+      kWhy != Refusal::immovable,
+      "brood: T cannot travel to another process: it or one of its members cannot be moved (a mutex, an atomic, "
+      "a condition variable?); use brood's shared objects, or give it a brood::Codec");
+  static_assert(
+      kWhy != Refusal::too_many_fields,
+      "brood: T cannot travel to another process: it has more than 100 fields; group some of them in structs, or "
+      "give it a serialize member");
+  static_assert(
+      kWhy != Refusal::bad_codec,
+      "brood: T cannot travel to another process: its brood::Codec lacks `static void encode(brood::Encoder&, "
+      "const T&)` or `static T decode(brood::Decoder&)`");
+  static_assert(
+      kWhy != Refusal::no_default,
+      "brood: T cannot travel to another process: it has a serialize member but cannot be default-constructed "
+      "and moved, which reading needs; give it a default constructor or a brood::Codec");
+  static_assert(
+      kWhy != Refusal::unknown,
+      "brood: T cannot travel to another process: it is neither Serializable (values, standard containers, plain "
+      "structs of these) nor Shareable (handle() and open()); give it a serialize member or pass a shared object");
   return kWhy == Refusal::none;
 }
 
@@ -199,8 +239,8 @@ constexpr bool require_travels() {
 
 /// A value whose bytes can travel to another process and be read there.
 template <class T>
-concept Serializable = !std::is_reference_v<T> && !Shareable<std::remove_cv_t<T>> &&
-                       detail::kRefusal<T> == detail::Refusal::none;
+concept Serializable =
+    !std::is_reference_v<T> && !Shareable<std::remove_cv_t<T>> && detail::kRefusal<T> == detail::Refusal::none;
 
 /// What may be an argument, an item or a result: a value or a shared object.
 template <class T>

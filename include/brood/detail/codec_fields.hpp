@@ -32,9 +32,11 @@ using AnyFor = std::conditional_t<std::is_copy_constructible_v<T>, AnyLvalue, An
 /// Turns into a base class of T only.
 template <class T>
 struct AnyBase {
+  // clang-format off: version 14 does not understand requires
   template <class U>
-    requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>)
-  operator U() const&& noexcept;  // NOLINT(google-explicit-constructor)
+  requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>) operator U()
+      const&& noexcept;  // NOLINT(google-explicit-constructor)
+  // clang-format on
 };
 
 template <class Any, std::size_t>
@@ -79,7 +81,8 @@ constexpr bool some_array_at() {
     return false;
   }
 }
-/// An array of n elements at this place: `{}` followed by all the other initialisers is too many, with n-1 fewer it fits.
+/// An array of n elements at this place: `{}` followed by all the other initialisers is too many, with n-1 fewer it
+/// fits.
 template <class T, std::size_t N, std::size_t At = 0>
 constexpr bool has_array_from() {
   if constexpr (At >= N) {
@@ -126,12 +129,13 @@ template <class T>
 inline constexpr FieldsProblem kFieldsProblem = fields_problem<T>();
 
 template <class T>
-concept ReflectedAggregate = AggregateClass<T> && kFieldsProblem<T> == FieldsProblem::ok;
+concept ReflectedAggregate = AggregateClass<T> && kFieldsProblem<T>
+== FieldsProblem::ok;
 
 template <class T>
 inline constexpr std::size_t kFieldCount = count_initialisers<T>();
 template <class T>
-  requires std::is_empty_v<T>
+requires std::is_empty_v<T>
 inline constexpr std::size_t kFieldCount<T> = 0;
 
 /// References to all fields, in PFR's own light tuple.
@@ -162,9 +166,8 @@ using FieldTypes = typename FieldTypesOf<T, std::make_index_sequence<kFieldCount
 template <class T, class F>
 constexpr void for_each_field(T& object, F&& f) {
   auto tied = tie_fields(object);
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (f(field<I>(tied)), ...);
-  }(std::make_index_sequence<kFieldCount<std::remove_const_t<T>>>{});
+  [&]<std::size_t... I>(std::index_sequence<I...>) { (f(field<I>(tied)), ...); }
+  (std::make_index_sequence<kFieldCount<std::remove_const_t<T>>>{});
 }
 
 template <class List>

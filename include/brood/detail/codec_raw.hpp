@@ -52,8 +52,8 @@ constexpr bool raw_layout_of() {
 }
 
 /// Whether a T may lie in shared memory and travel as its sizeof(T) bytes: a scalar, an enum, a std::array, a chrono
-/// time, a complex number, or an aggregate of such; trivially copyable; no pointer, reference or handle anywhere inside;
-/// no Codec or serialize of the user's in it, since those say more about the type than its bytes do.
+/// time, a complex number, or an aggregate of such; trivially copyable; no pointer, reference or handle anywhere
+/// inside; no Codec or serialize of the user's in it, since those say more about the type than its bytes do.
 template <class T>
 inline constexpr bool raw_layout = raw_layout_of<std::remove_cv_t<T>>();
 
@@ -71,7 +71,7 @@ constexpr std::size_t dense_size() {
 }
 /// A raw T without any byte of padding.
 template <class T>
-inline constexpr bool padding_free = raw_layout<T> && dense_size<std::remove_cv_t<T>>() == sizeof(T);
+inline constexpr bool padding_free = raw_layout<T>&& dense_size<std::remove_cv_t<T>>() == sizeof(T);
 
 template <class T>
 constexpr bool holds_bool();

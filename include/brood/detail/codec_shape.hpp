@@ -54,7 +54,9 @@ enum class Shape : std::uint8_t {
 };
 
 template <class T>
-concept HasCodec = requires { sizeof(Codec<T>); };
+concept HasCodec = requires {
+  sizeof(Codec<T>);
+};
 template <class T>
 concept UsableCodec = requires(Encoder& out, Decoder& in, const T& value) {
   Codec<T>::encode(out, value);
@@ -63,16 +65,24 @@ concept UsableCodec = requires(Encoder& out, Decoder& in, const T& value) {
 
 // The body of serialize is not looked at here, only whether there is one.
 template <class T>
-concept HasSerializeMember = requires(T& value, SaveArchive& ar) { value.serialize(ar); };
+concept HasSerializeMember = requires(T& value, SaveArchive& ar) {
+  value.serialize(ar);
+};
 template <class T>
-concept HasVersionedSerializeMember = requires(T& value, SaveArchive& ar) { value.serialize(ar, 0U); };
+concept HasVersionedSerializeMember = requires(T& value, SaveArchive& ar) {
+  value.serialize(ar, 0U);
+};
 template <class T>
-concept HasSerializeFunction = requires(T& value, SaveArchive& ar) { serialize(ar, value); };
+concept HasSerializeFunction = requires(T& value, SaveArchive& ar) {
+  serialize(ar, value);
+};
 template <class T>
-concept HasVersionedSerializeFunction = requires(T& value, SaveArchive& ar) { serialize(ar, value, 0U); };
+concept HasVersionedSerializeFunction = requires(T& value, SaveArchive& ar) {
+  serialize(ar, value, 0U);
+};
 template <class T>
-concept HasSerialize = std::is_class_v<T> && (HasSerializeMember<T> || HasVersionedSerializeMember<T> ||
-                                              HasSerializeFunction<T> || HasVersionedSerializeFunction<T>);
+concept HasSerialize = std::is_class_v<T> &&(HasSerializeMember<T> || HasVersionedSerializeMember<T> ||
+                                             HasSerializeFunction<T> || HasVersionedSerializeFunction<T>);
 
 template <class T, template <class...> class Template>
 inline constexpr bool kIsInstance = false;
@@ -94,30 +104,37 @@ concept SizedRange = requires(const T& c) {
   c.end();
 };
 template <class T>
-concept SequenceLike = SizedRange<T> && std::default_initializable<T> && !StringLike<T> &&
-                       requires(T& c, typename T::value_type& v) { c.push_back(std::move(v)); };
+concept SequenceLike =
+    SizedRange<T> && std::default_initializable<T> && !StringLike<T> && requires(T & c, typename T::value_type& v) {
+  c.push_back(std::move(v));
+};
 template <class T>
 concept MapLike = SizedRange<T> && std::default_initializable<T> &&
-                  requires(T& c, typename T::key_type& k, typename T::mapped_type& v) {
-                    c.emplace(std::move(k), std::move(v));
-                  };
+    requires(T& c, typename T::key_type& k, typename T::mapped_type& v) {
+  c.emplace(std::move(k), std::move(v));
+};
 template <class T>
-concept SetLike = SizedRange<T> && std::default_initializable<T> && !MapLike<T> &&
-                  requires(T& c, typename T::key_type& k) { c.emplace(std::move(k)); };
+concept SetLike =
+    SizedRange<T> && std::default_initializable<T> && !MapLike<T> && requires(T & c, typename T::key_type& k) {
+  c.emplace(std::move(k));
+};
 template <class T>
-concept OptionalLike = std::default_initializable<T> && !requires(const T& o) { o.error(); } &&
-                       requires(T& o, const T& c, typename T::value_type& v) {
-                         { c.has_value() } -> std::same_as<bool>;
-                         o.emplace(std::move(v));
-                         *c;
-                       };
+concept OptionalLike = std::default_initializable<T> && !requires(const T& o) {
+  o.error();
+}
+&&requires(T& o, const T& c, typename T::value_type& v) {
+  { c.has_value() } -> std::same_as<bool>;
+  o.emplace(std::move(v));
+  *c;
+};
 template <class T>
 concept OwnerLike = requires(T& o, const T& c) {
   typename T::deleter_type;
   typename T::element_type;
   o.release();
   *c;
-} && !std::is_array_v<typename T::element_type>;
+}
+&&!std::is_array_v<typename T::element_type>;
 template <class T>
 concept DurationLike = requires(const T& d) {
   typename T::rep;

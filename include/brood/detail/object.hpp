@@ -24,7 +24,8 @@ class Object {
 
   /// The kind's own data, behind the segment's header. Errors: UsageError if this object was moved from.
   [[nodiscard]] void* body() const {
-    if (body_ == nullptr) [[unlikely]] throw_moved_from();
+    if (body_ == nullptr) [[unlikely]]
+      throw_moved_from();
     return body_;
   }
   [[nodiscard]] Handle handle() const;
@@ -32,7 +33,9 @@ class Object {
   explicit operator bool() const noexcept { return body_ != nullptr; }
 
   Object(Object&& other) noexcept
-      : attachment_(std::move(other.attachment_)), body_(std::exchange(other.body_, nullptr)), id_(std::exchange(other.id_, 0)) {}
+      : attachment_(std::move(other.attachment_)),
+        body_(std::exchange(other.body_, nullptr)),
+        id_(std::exchange(other.id_, 0)) {}
   Object& operator=(Object&& other) noexcept {
     attachment_ = std::move(other.attachment_);
     body_ = std::exchange(other.body_, nullptr);

@@ -34,7 +34,9 @@ class Message {
   Message& operator=(const Message&) = delete;
   ~Message() { release_objects(); }
 
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {buffer_.get() + payload_at_, size_ - payload_at_}; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+    return {buffer_.get() + payload_at_, size_ - payload_at_};
+  }
   /// Ready for the next message; keeps the memory.
   void clear() noexcept;
 

@@ -1,4 +1,4 @@
-// SharedObject: what all shared types without a payload have in common — handle, open by handle or name, remove.   (room: shm)
+// SharedObject: what shared types without a payload have in common: handle, open, remove.     (room: registry)
 #pragma once
 
 #include <string_view>

@@ -129,7 +129,9 @@ constexpr void describe(StructureHash& hash) {
   } else if constexpr (kThis == Shape::complex) {
     hash.kind('c').number(sizeof(typename T::value_type));
   } else if constexpr (kThis == Shape::duration) {
-    hash.kind('d').number(static_cast<std::uint64_t>(T::period::num)).number(static_cast<std::uint64_t>(T::period::den));
+    hash.kind('d')
+        .number(static_cast<std::uint64_t>(T::period::num))
+        .number(static_cast<std::uint64_t>(T::period::den));
     describe<typename T::rep>(hash);
   } else if constexpr (kThis == Shape::time_point) {
     hash.kind('p').number(T::clock::is_steady);
@@ -180,7 +182,8 @@ constexpr std::uint64_t compute_fingerprint() {
 
 /// A number for the structure of T: kinds, sizes and order of all fields, recursively, and the byte order. The same in
 /// every program and under every compiler of one platform; another structure has another number. Names of plain structs
-/// and of fields do not count; of types with a Codec or serialize, the name counts (and Codec<T>::fingerprint if given).
+/// and of fields do not count; of types with a Codec or serialize, the name counts (and Codec<T>::fingerprint if
+/// given).
 template <class T>
 [[nodiscard]] constexpr std::uint64_t type_fingerprint() {
   constexpr std::uint64_t kValue = compute_fingerprint<T>();

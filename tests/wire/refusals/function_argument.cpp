@@ -1,5 +1,5 @@
 // refused: T cannot travel to another process: it is or holds a std::function
-#include "brood/detail/callable.hpp"
 #include <functional>
+#include "brood/detail/callable.hpp"
 void work(std::function<void()>) {}
 void test() { brood::detail::pack_call(work, std::function<void()>()); }

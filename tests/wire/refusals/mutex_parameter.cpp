@@ -1,6 +1,6 @@
 // refused: a parameter of the target is a non-const reference to a value
-#include "brood/detail/callable.hpp"
 #include <mutex>
+#include "brood/detail/callable.hpp"
 void work(std::mutex&) {}
 void test() {
   std::mutex m;

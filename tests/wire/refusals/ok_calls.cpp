@@ -29,5 +29,6 @@ void test() {
   brood::detail::pack_call(instance<std::string>, "text");
   brood::detail::pack_call(&Type::member, 1);
   brood::detail::pack_call([](Lock&, std::string s) { return s; }, lock, "text");
-  brood::detail::pack_call([](auto& l, auto s, const auto& n) { return s.size() + sizeof(l) + sizeof(n); }, lock, "text", 1);
+  brood::detail::pack_call([](auto& l, auto s, const auto& n) { return s.size() + sizeof(l) + sizeof(n); }, lock,
+                           "text", 1);
 }

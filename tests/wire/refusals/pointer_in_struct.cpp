@@ -1,6 +1,6 @@
 // refused: T cannot travel to another process: it is or holds a raw pointer
-#include "brood/detail/callable.hpp"
 #include <optional>
+#include "brood/detail/callable.hpp"
 struct Inner {
   const char* text;
 };

@@ -1,6 +1,6 @@
 // refused: the target is a std::function
-#include "brood/detail/callable.hpp"
 #include <functional>
+#include "brood/detail/callable.hpp"
 void test() {
   std::function<void()> f = [] {};
   brood::detail::pack_call(f);

@@ -1,6 +1,6 @@
 // refused: T cannot travel to another process: it is or holds a thread
-#include "brood/detail/callable.hpp"
 #include <thread>
+#include "brood/detail/callable.hpp"
 void work(const std::thread&) {}
 void test() {
   std::thread t;
