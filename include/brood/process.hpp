@@ -35,12 +35,11 @@ namespace brood::inline v1 {
 
 /// How children come to be.
 ///
-///   method      the child is                                        main() and statics            cost of start
-///   fork        a clone of this process and of the calling thread   neither; the parent's copies  grows with this
-///   process's memory spawn       this program executed again                         statics run, main() does not
-///   constant, the dearest forkserver  a clone of a server that was spawned once and       statics ran in the server,
-///   constant, the cheapest
-///               waits in init()                                     main() does not
+///   method      the child is                                       main() and statics            cost of a start
+///   fork        a clone of this process and of the calling thread  neither; the parent's copies  grows with our memory
+///   spawn       this program executed again                        statics run, main() does not  constant, highest
+///   forkserver  a clone of a server that was spawned once and      statics ran in the server,    constant, lowest
+///               waits in init()                                    main() does not
 ///
 /// In every one of them the target and its arguments travel the same way, so code that works under one works under all.
 enum class StartMethod : std::uint8_t { fork, spawn, forkserver };
@@ -87,9 +86,8 @@ struct ProcessOptions {
 /// Only the process that made the object may use it, whatever fork copied; others get UsageError. Threads: safe, except
 /// that moving and destroying need that nobody else uses the object.
 /// Shape: two descriptors from start() until close() or destruction.
-/// Crash: when this process is killed, a child that has not received its call yet ends quietly; daemons are sent
-/// SIGTERM and, one
-///        second later, SIGKILL; other children go on.
+/// Crash: when this process is killed, a child that has not received its call yet ends quietly; daemons are sent SIGTERM
+///        and, one second later, SIGKILL; other children go on.
 /// Source: Python multiprocessing.Process.
 class Process {
  public:
@@ -116,10 +114,9 @@ class Process {
   /// Standard output and error are flushed first. At normal exit of this process its daemons are ended and its other
   /// children joined.
   /// Errors: UsageError (started before, closed, not the creator, called in a daemon; spawn or forkserver without
-  /// init(): the message
-  ///         names the cures and no child was made); StartError with the child's own words, or how it ended, if it
-  ///         could not get ready; OsError (processes, descriptors or memory exhausted). After an error there is no
-  ///         child, and start() may be called again.
+  ///         init(): the message names the cures and no child was made); StartError with the child's own words, or how
+  ///         it ended, if it could not get ready; OsError (processes, descriptors or memory exhausted). After an error
+  ///         there is no child, and start() may be called again.
   /// Threads: several processes may be started from several threads at once.
   void start();
 

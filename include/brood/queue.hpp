@@ -28,19 +28,17 @@ namespace brood::inline v1 {
 /// put() returns when the item is in the segment: there is no hidden thread, and its producer may end at once. Items of
 /// one producer stay in order.
 ///
-/// Capacity:   in items (0 = unlimited) and in bytes (QueueOptions). The memory grows with what is in it, by doubling,
-/// and
-///             is kept until the queue goes.
+/// Capacity:   in items (0 = as many as the bytes hold, at most 134217727) and in bytes (QueueOptions). The memory
+///             grows with what is in it, by doubling, and is kept until the queue goes.
 /// Shape:      one segment: 4 KiB, the ring (64 KiB at first), and the byte budget as address space; no descriptor.
 /// Threads:    safe.     Processes: safe, through the handle.
 /// Crash:      a producer killed inside put has put its item wholly or not at all; a consumer killed inside get has
-/// taken
-///             it or left it to others. What a killed consumer had taken is gone with it. Nobody else waits for the
-///             dead.
+///             taken it or left it to others. What a killed consumer had taken is gone with it. Nobody else waits for
+///             the dead.
 /// Lifetime:   an unnamed queue is freed, with what is in it, with its last user; a named one lives until remove().
 ///             A shared object whose handle lies in the queue lives as long as the message does.
 /// Source:     Python multiprocessing.Queue, and queue.Queue.shutdown of 3.13; ring with in-band commit:
-/// lib/channel/README.md.
+///             lib/channel/README.md.
 template <class T>
 class Queue {
  public:

@@ -5,8 +5,7 @@
 //
 //   class Account {
 //    public:
-//     template <class Archive> void serialize(Archive& ar) { ar(owner_, balance_); }      // or  ar & owner_ &
-//     balance_;
+//     template <class Archive> void serialize(Archive& ar) { ar(owner_, balance_); }   // or ar & owner_ & balance_
 //    private:
 //     std::string owner_;
 //     long balance_ = 0;
@@ -15,11 +14,16 @@
 // A class that is not yours, or that has no default constructor, gets a Codec:
 //
 //   template <> struct brood::Codec<geo::Point> {
-//     static void encode(brood::Encoder& out, const geo::Point& p) { out.array_header(2); out.f64(p.x());
-//     out.f64(p.y()); } static geo::Point decode(brood::Decoder& in) {
+//     static void encode(brood::Encoder& out, const geo::Point& p) {
+//       out.array_header(2);
+//       out.f64(p.x());
+//       out.f64(p.y());
+//     }
+//     static geo::Point decode(brood::Decoder& in) {
 //       in.expect_array(2, "geo::Point");
-//       const double x = in.f64();                       // one statement a field: the order of evaluation is then
-//       clear const double y = in.f64(); return geo::Point(x, y);
+//       const double x = in.f64();   // one statement a field: the order of evaluation is then clear
+//       const double y = in.f64();
+//       return geo::Point(x, y);
 //     }
 //   };
 //

@@ -28,7 +28,8 @@ using registry::Sleeper;
 constexpr std::size_t kSmallestRing = 4096;
 constexpr std::size_t kFirstRing = std::size_t{64} << 10;
 constexpr std::size_t kLargestBudget = std::size_t{1} << 36;
-constexpr std::size_t kMostItems = std::size_t{1} << 27;
+/// Of an unlimited queue, too: a difference of two counts of more than half their range reads as "behind".
+constexpr std::size_t kMostItems = channel::Cursor::kCountMask / 2;
 /// A poll does not say "full" or "empty" because somebody else is inside for an instant; it does if that somebody is
 /// stopped.
 constexpr std::chrono::milliseconds kPollPatience{100};
@@ -85,6 +86,10 @@ std::uint64_t items_between(Cursor tail, Cursor head) noexcept {
   return items > Cursor::kCountMask / 2 ? 0 : items;
 }
 
+std::uint64_t most_items(const QueueBody& body) noexcept {
+  return body.capacity_items == 0 ? kMostItems : body.capacity_items;
+}
+
 struct Room {
   bool items = false;
   bool units = false;
@@ -94,7 +99,7 @@ Room room_for(const QueueBody& body, Cursor tail, Cursor head, std::uint64_t uni
       tail.items_since(head) > Cursor::kCountMask / 2;  // head passed a tail that nobody has repaired yet
   const std::uint64_t used = behind ? 0 : tail.units_since(head);
   // One unit more: the header after the record, which is zeroed before the record is committed.
-  return {body.capacity_items == 0 || items_between(tail, head) < body.capacity_items, used + units + 1 <= ring_units};
+  return {items_between(tail, head) < most_items(body), used + units + 1 <= ring_units};
 }
 
 /// Both locks held: doubles the ring until `needed` more units fit. The store of ring_units is the commit.
@@ -176,8 +181,8 @@ QueueOptions checked(const QueueOptions& options) {
   if (options.byte_budget > kLargestBudget)
     throw UsageError("a queue's byte budget may be at most 64 GiB, got " + std::to_string(options.byte_budget));
   if (options.capacity > kMostItems)
-    throw UsageError("a queue's capacity may be at most 134217728 items, got " + std::to_string(options.capacity) +
-                     "; 0 means unlimited");
+    throw UsageError("a queue's capacity may be at most " + std::to_string(kMostItems) + " items, got " +
+                     std::to_string(options.capacity) + "; 0 means as many as the byte budget holds");
   return options;
 }
 
@@ -471,7 +476,7 @@ bool QueueCore::empty() const {
 
 bool QueueCore::full() const {
   const QueueBody& body = body_of(object_);
-  if (body.capacity_items != 0) return qsize() >= body.capacity_items;
+  if (qsize() >= most_items(body)) return true;
   const std::uint64_t ring_units = body.ring_units.load(std::memory_order_acquire);
   const Room room = room_for(body, Cursor::unpack(body.tail.load()), Cursor::unpack(body.head.load()), 1, ring_units);
   return !room.units && ring_units == body.most_units;

@@ -11,8 +11,7 @@ namespace brood::inline v1::channel {
 ///
 /// A waiter arms the word, looks at the state once more, and sleeps on the value it armed. A notifier that finds the
 /// mark takes it away, moves the generation on, and wakes one. That one arms again before it hands the wake on to the
-/// next
-/// ("arm before passing the baton": the mark that was taken for us was everybody's).
+/// next one ("arm before passing the baton": the mark that was taken for us was everybody's).
 struct WakeWord {
   os::Word word;
 

@@ -4,6 +4,8 @@
 #include <random>
 #include <string>
 
+#include "channel/queue_body.hpp"
+#include "shm/segment.hpp"
 #include "sync/ladder.hpp"
 
 namespace ladder {
@@ -56,7 +58,7 @@ TEST_F(QueueLadder, AttemptsOfAllForms) {
 
 TEST_F(QueueLadder, ErrorsNameTheQueueAndTheCure) {
   expect_error<brood::UsageError>([] { brood::Queue<int> bad(static_cast<std::size_t>(-1)); },
-                                  {"capacity", "18446744073709551615", "unlimited"});
+                                  {"capacity", "18446744073709551615", "byte budget"});
   expect_error<brood::UsageError>(
       [] { brood::Queue<int> bad(brood::QueueOptions{.byte_budget = std::size_t{1} << 40}); },
       {"byte budget", "64 GiB"});
@@ -232,12 +234,32 @@ TEST_F(QueueLadder, ItemsAreNotTornHoweverLarge) {
   EXPECT_EQ(producer.wait(), 0);
 }
 
-TEST_F(QueueLadder, CapacityHoldsAtItsLargestToo) {
-  // Counts are kept modulo a power of two: the largest capacity must still tell full from empty.
-  constexpr std::size_t kLargest = std::size_t{1} << 27;
-  brood::Queue<int> queue(kLargest);
-  EXPECT_EQ(queue.capacity(), kLargest);
+TEST_F(QueueLadder, CountsHoldAtTheirLargestToo) {
+  // Counts are kept modulo a power of two: the fullest queue must still tell full from empty, limited or not.
+  constexpr std::size_t kLargest = (std::size_t{1} << 27) - 1;
   EXPECT_THROW(brood::Queue<int>(kLargest + 1), brood::UsageError);
+  for (const std::size_t capacity : {kLargest, std::size_t{0}}) {
+    const brood::Queue<int> queue(capacity);
+    EXPECT_EQ(queue.capacity(), capacity);
+    // As if all items but two were in it: what they would need is 2 GiB.
+    const auto attached = brood::shm::open(queue.handle(), brood::Kind::queue,
+                                           {brood::detail::type_fingerprint<int>(), brood::detail::type_name<int>()});
+    auto& body = *static_cast<brood::channel::QueueBody*>(attached.body());
+    const auto tail = brood::channel::Cursor{0, 5 + kLargest - 2};
+    body.head.store(brood::channel::Cursor{0, 5}.pack());
+    body.known_head.store(body.head.load());
+    body.tail.store(tail.pack());
+    auto opened = brood::Queue<int>::open(queue.handle());
+    EXPECT_TRUE(opened.try_put(1));
+    EXPECT_FALSE(opened.full());
+    EXPECT_TRUE(opened.try_put(2));
+    EXPECT_TRUE(opened.full());
+    EXPECT_FALSE(opened.try_put(3));
+    EXPECT_EQ(opened.qsize(), kLargest);
+    EXPECT_EQ(opened.get(), 1);
+    EXPECT_TRUE(opened.try_put(3));
+    EXPECT_FALSE(opened.try_put(4));
+  }
 }
 
 }  // namespace
