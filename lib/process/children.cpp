@@ -118,9 +118,9 @@ std::shared_ptr<Child> start_child(StartMethod method, const Order& order, bool 
     child->bring_up(order);
     return child;
   }
-  throw StartError(
-      "cannot start process '" + order.identity.name + "': the forkserver was killed " + std::to_string(kAttempts) +
-      " times while it made the process; use the start method spawn, or find out who kills it (out of memory?)");
+  throw StartError("cannot start process '" + order.identity.name +
+                   "': the forkserver, or the process it had made, was killed " + std::to_string(kAttempts) +
+                   " times in a row; use the start method spawn, or find out who kills them (out of memory?)");
 }
 
 }  // namespace process

@@ -84,9 +84,9 @@ bool send_all(int socket, int pidfd, const void* data, std::size_t size_bytes, i
 
 }  // namespace
 
-void say(int socket, Said what, std::int32_t number, int passenger) noexcept {
+int say(int socket, Said what, std::int32_t number, int passenger) noexcept {
   const Wire wire{what, number};
-  (void)os::send_packet(socket, &wire, sizeof wire, passenger, os::Wait::no);
+  return -os::send_packet(socket, &wire, sizeof wire, passenger, os::Wait::no);
 }
 
 void say_failed(int socket, const std::string& why) noexcept {

@@ -29,14 +29,15 @@ struct Order {
 
 /// What a parent hears. Numbers are part of the protocol; both ends are always of one build.
 enum class Said : std::uint32_t {
-  nothing = 0,      ///< would have to wait
-  end = 1,          ///< the other end is closed
-  forked = 2,       ///< forkserver: number is the pid, the passenger its pidfd
-  cannot_fork = 3,  ///< forkserver: number is the errno
-  ready = 4,        ///< child: about to run the target
-  failed = 5,       ///< child: cannot run the target, the text says why; it ends now
-  exiting = 6,      ///< child: exit(number) was called; the last resort when nobody can tell its status
-  ended = 7,        ///< forkserver: number is the exit code, as in Process::exitcode
+  nothing = 0,  ///< would have to wait
+  end = 1,      ///< the other end is closed
+  spare = 2,    ///< forkserver, to the control socket: the passenger is the socket of a child that waits for its order
+  cannot_fork = 3,  ///< forkserver, to the control socket: number is the errno
+  forked = 4,       ///< forkserver, first word to the child's socket: number is the pid, the passenger its pidfd
+  ready = 5,        ///< child: about to run the target
+  failed = 6,       ///< child: cannot run the target, the text says why; it ends now
+  exiting = 7,      ///< child: exit(number) was called; the last resort when nobody can tell its status
+  ended = 8,        ///< forkserver: number is the exit code, as in Process::exitcode
 };
 struct Message {
   Said said = Said::nothing;
@@ -45,8 +46,9 @@ struct Message {
   base::UniqueFd passenger;
 };
 
-/// Sends without sleeping (a full socket loses the message: nobody listens). Only system calls.
-void say(int socket, Said what, std::int32_t number = 0, int passenger = -1) noexcept;
+/// Sends without sleeping (a full socket loses the message: nobody listens). Only system calls. 0 or an error number,
+/// which matters only where the message carries something.
+int say(int socket, Said what, std::int32_t number = 0, int passenger = -1) noexcept;
 void say_failed(int socket, const std::string& why) noexcept;
 [[nodiscard]] Message hear(int socket) noexcept;
 

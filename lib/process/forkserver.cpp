@@ -1,4 +1,5 @@
-// The forkserver's own side: a process that has run its static initialisation and nothing else, and forks on request.
+// The forkserver's own side: a process that has run its static initialisation and nothing else. It keeps one child forked
+// ahead: whoever starts a process finds it in the control socket and pays neither for the fork nor for its page faults.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -36,13 +37,14 @@ class ForkServer {
   }
 
   base::UniqueFd run() {
+    if (base::UniqueFd socket = fork_spare()) return socket;
     for (;;) {
       std::array<epoll_event, 64> events{};
       const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
-      if (count < 0 && errno != EINTR) end_of_clone(1);
+      if (count < 0 && errno != EINTR) end(1);
       for (int i = 0; i < count; ++i) {
         const int fd = events[static_cast<std::size_t>(i)].data.fd;
-        if (fd == parent_.get()) end_of_clone(0);
+        if (fd == parent_.get()) end(0);
         if (fd != control_.get()) {
           report(fd);
         } else if (base::UniqueFd socket = serve()) {
@@ -76,38 +78,74 @@ class ForkServer {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pidfd, nullptr);
     if (ending.fate == os::Fate::known) say(kid->second.socket.get(), Said::ended, ending.exit_code);
     kids_.erase(kid);
+    if (pidfd == spare_) spare_ = -1;
   }
 
-  /// In the server: nothing. In a new child: its socket.
+  /// A request. In the server: nothing. In a new child: its socket.
   base::UniqueFd serve() {
     char please = 0;
-    os::Packet packet = os::receive_packet(control_.get(), &please, sizeof please, os::Wait::no);
+    const os::Packet packet = os::receive_packet(control_.get(), &please, sizeof please, os::Wait::no);
     if (packet.size == -EAGAIN) return {};
-    if (packet.size <= 0) end_of_clone(0);
-    if (!packet.passenger) return {};  // no descriptor was free: the parent reads end-of-file
-    const pid_t pid = ::fork();
-    if (pid == 0) return become_child(std::move(packet.passenger));
-    if (pid < 0) {
-      say(packet.passenger.get(), Said::cannot_fork, errno);
+    if (packet.size <= 0) end(0);
+    if (ahead_ == 0) {
+      if (base::UniqueFd socket = fork_spare()) return socket;
+      if (ahead_ == 0) {
+        say(control_.get(), Said::cannot_fork, error_);
+        return {};
+      }
+    }
+    --ahead_;
+    return fork_spare();
+  }
+
+  /// Makes the child for the next request and sends its socket ahead. In the server: nothing; error_ says why ahead_
+  /// has not grown. In the child: its socket.
+  base::UniqueFd fork_spare() {
+    os::SocketPair pair = os::packet_socket_pair();
+    if (pair.error != 0) {
+      error_ = -pair.error;
       return {};
     }
-    adopt(pid, std::move(packet.passenger));
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      pair.theirs.reset();
+      return become_child(std::move(pair.ours));
+    }
+    if (pid < 0) {
+      error_ = errno;
+      return {};
+    }
+    adopt(pid, std::move(pair));
     return {};
   }
 
-  void adopt(pid_t pid, base::UniqueFd socket) {
+  void adopt(pid_t pid, os::SocketPair pair) {
     base::UniqueFd pidfd(os::pidfd_open(pid));
-    if (!pidfd || !watch(pidfd.get())) {
-      const int error = errno;
+    const bool watched = pidfd && watch(pidfd.get());
+    error_ = errno;
+    if (watched) {
+      say(pair.ours.get(), Said::forked, pid, pidfd.get());
+      error_ = say(control_.get(), Said::spare, 0, pair.theirs.get());
+    }
+    if (!watched || error_ != 0) {
       // It waits for its order, which will never come.
       ::kill(pid, SIGKILL);
       os::reap_pid(pid);
-      say(socket.get(), Said::cannot_fork, error);
       return;
     }
-    say(socket.get(), Said::forked, pid, pidfd.get());
-    const int key = pidfd.get();
-    kids_.emplace(key, Kid{std::move(pidfd), std::move(socket)});
+    ++ahead_;
+    spare_ = pidfd.get();
+    kids_.emplace(spare_, Kid{std::move(pidfd), std::move(pair.ours)});
+  }
+
+  /// The child that nobody has asked for waits for an order that will never come.
+  [[noreturn]] void end(int code) {
+    if (ahead_ != 0 && spare_ >= 0) {
+      (void)os::pidfd_send_signal(spare_, SIGKILL);
+      (void)os::wait_ended(spare_, Deadline::never());
+      (void)os::reap(spare_);
+    }
+    end_of_clone(code);
   }
 
   base::UniqueFd become_child(base::UniqueFd socket) {
@@ -132,6 +170,9 @@ class ForkServer {
   unsigned long descriptor_limit_;
   struct sigaction interrupt_before_ {};
   std::unordered_map<int, Kid> kids_;  ///< by pidfd
+  int ahead_ = 0;                      ///< sockets sent before anybody has asked for them; 1 but for errors
+  int spare_ = -1;                     ///< pidfd of the youngest child, the one that may lie in the control socket
+  int error_ = 0;                      ///< errno of the last failure to make one
 };
 
 }  // namespace

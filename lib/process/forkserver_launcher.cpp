@@ -40,9 +40,11 @@ std::shared_ptr<Server> start_server() {
 Server::Server(Launched launched) noexcept : it_(std::move(launched)), owner_(::getpid()) {}
 Server::~Server() { dismiss(); }
 
-bool Server::request(int childs_end) {
+bool Server::usable() const noexcept { return owner_ == ::getpid() && !gone_; }
+
+bool Server::request() {
   const char please = 1;
-  const int error = os::send_packet(it_.socket.get(), &please, sizeof please, childs_end);
+  const int error = os::send_packet(it_.socket.get(), &please, sizeof please);
   if (error == 0) return true;
   if (error == -EPIPE || error == -ECONNRESET) return false;
   throw_launch_error(-error, "ask the forkserver for");
@@ -66,19 +68,8 @@ void Server::forget() noexcept {
 
 Launched launch_by_forkserver() {
   Launched out;
-  os::SocketPair pair = os::packet_socket_pair();
-  if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
   auto& server = the_server();
-  // One that was killed is found out by the request, and replaced.
-  if (server && !server->request(pair.theirs.get())) server.reset();
-  if (!server) {
-    server = start_server();
-    if (!server->request(pair.theirs.get())) {
-      server.reset();
-      throw StartError("the forkserver ends as soon as it is started (killed for lack of memory?)");
-    }
-  }
-  out.socket = std::move(pair.ours);
+  if (!server || !server->usable()) server = start_server();
   out.server = server;
   return out;
 }

@@ -3,8 +3,10 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -51,15 +53,23 @@ class Server {
   Server& operator=(const Server&) = delete;
   [[nodiscard]] pid_t pid() const noexcept { return it_.pid; }
   [[nodiscard]] int pidfd() const noexcept { return it_.pidfd.get(); }
-  /// Hands over the child's end of a socket. False if the server is gone.
-  [[nodiscard]] bool request(int childs_end);
+  [[nodiscard]] int control() const noexcept { return it_.socket.get(); }
+  /// False in a process that the application forked, and once the server is known to be gone.
+  [[nodiscard]] bool usable() const noexcept;
+  void give_up() noexcept { gone_ = true; }
+  /// Held from the request until the child has come over the control socket: one at a time, as the server makes them.
+  [[nodiscard]] std::mutex& turn() noexcept { return turn_; }
+  /// Asks for a child. False if the server is gone.
+  [[nodiscard]] bool request();
   /// Closes the control socket, whereupon the server ends, and reaps it.
   void dismiss() noexcept;
   /// In a forked child: gives up the descriptors; the server is the parent's.
   void forget() noexcept;
 
  private:
-  Launched it_;        ///< its socket is the control socket
+  Launched it_;  ///< its socket is the control socket
+  std::mutex turn_;
+  std::atomic<bool> gone_ = false;
   const pid_t owner_;  ///< only this process ends it; one that the application forked has but a copy
 };
 /// pid of the forkserver if there is one, else 0. For tests.
@@ -69,7 +79,7 @@ void dismiss_forkserver() noexcept;
 /// In a forked child.
 void forget_forkserver() noexcept;
 
-/// Body of the forkserver: forks on request until the control socket or the parent ends. Returns in each child, with
+/// Body of the forkserver: keeps a child ready until the control socket or the parent ends. Returns in each child, with
 /// its socket; the server itself ends inside.
 [[nodiscard]] base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd);
 

@@ -9,6 +9,7 @@
 #include "brood/error.hpp"
 #include "os/process_identity.hpp"
 #include "os/reap.hpp"
+#include "process/child.hpp"
 #include "process/conversation.hpp"
 #include "process/launcher.hpp"
 
@@ -53,6 +54,14 @@ void listen_to_the_end(Launched& it, std::optional<int>& reported, std::optional
   }
 }
 
+/// The first word on a new child's socket, which its forkserver said before it handed the socket over.
+void learn_identity(Launched& it) noexcept {
+  Message message = hear(it.socket.get());
+  if (message.said != Said::forked) return;
+  it.pid = message.number;
+  it.pidfd = std::move(message.passenger);
+}
+
 void abandon(Launched& it) noexcept {
   it.socket.reset();  // whereupon it ends by itself
   if (!it.server) {
@@ -88,31 +97,38 @@ int find_exit_code(Launched& it) noexcept {
 
 bool await_birth(Launched& it) {
   if (!it.server) return true;
-  const int socket = it.socket.get();
+  Server& server = *it.server;
+  const int control = server.control();
+  const std::lock_guard turn(server.turn());
+  if (!server.request()) {
+    server.give_up();
+    return false;
+  }
   for (bool server_ended = false;;) {
-    Message message = hear(socket);
+    Message message;
+    {
+      // No fork in between: its child closes only what a Launched holds.
+      const std::lock_guard guard(launch_mutex());
+      message = hear(control);
+      it.socket = std::move(message.passenger);
+      if (message.said == Said::spare && it.socket) learn_identity(it);
+    }
     switch (message.said) {
-      case Said::forked:
-        if (!message.passenger) {
-          it.socket.reset();  // the child reads end-of-file and ends
-          throw_launch_error(EMFILE, "receive the descriptor of a child from the forkserver");
-        }
-        it.pid = message.number;
-        it.pidfd = std::move(message.passenger);
-        return true;
+      case Said::spare:
+        // The child of a socket that found no room here reads end-of-file and ends.
+        // One that was killed while it waited is replaced, as a forkserver is: nothing has been started.
+        if (it.socket && it.pidfd) return !os::pidfd_ended(it.pidfd.get());
+        it.socket.reset();
+        throw_launch_error(EMFILE, "receive the descriptors of a child from the forkserver");
       case Said::cannot_fork: throw_launch_error(message.number, "fork in the forkserver");
-      case Said::end:
-        // A killed process closes its descriptors a moment before it has ended.
-        if (os::wait_ended(it.server->pidfd(), Deadline::never().capped(kGraceNs))) return false;
-        throw OsError(EMFILE,
-                      "the forkserver could not take the socket of a child (raise the limit of open files: ulimit -n)");
-      case Said::nothing: {
-        if (server_ended) return false;
-        const os::Ready ready = os::wait_ready(socket, POLLIN, it.server->pidfd(), Deadline::never());
-        // Hear its last words first.
-        server_ended = ready.ended;
-        break;
-      }
+      case Said::nothing:
+        if (!server_ended) {
+          // Hear its last words first.
+          server_ended = os::wait_ready(control, POLLIN, server.pidfd(), Deadline::never()).ended;
+          break;
+        }
+        [[fallthrough]];
+      case Said::end: server.give_up(); return false;
       default: throw StartError("the forkserver said something else than the birth of a child");
     }
   }

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "brood/error.hpp"
 #include "os/capabilities.hpp"
 #include "os/process_identity.hpp"
+#include "os/reap.hpp"
 #include "process/launcher.hpp"
 #include "process/process_support.hpp"
 
@@ -97,10 +100,72 @@ TEST_F(Processes, AKilledForkserverIsReplaced) {
     for (int round = 0; round < 5; ++round) {
       const pid_t server = brood::process::forkserver_pid();
       SCENARIO_CHECK(server > 0);
+      const brood::base::UniqueFd pidfd(brood::os::pidfd_open(server));
       ::kill(server, SIGKILL);
+      // A start while it dies may get the child that it had made ahead; one after its end gets another server's.
       SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 2) == 2);
+      SCENARIO_CHECK(brood::os::wait_ended(pidfd.get(), brood::Deadline::never()));
+      SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 3) == 3);
       SCENARIO_CHECK(brood::process::forkserver_pid() != server);
     }
+  });
+}
+
+/// pids of a process's children.
+std::vector<pid_t> children_of(pid_t parent) {
+  const std::string task = std::to_string(parent);
+  std::ifstream in("/proc/" + task + "/task/" + task + "/children");
+  return {std::istream_iterator<pid_t>(in), {}};
+}
+
+TEST_F(Processes, AKilledSpareOfTheForkserverIsReplaced) {
+  expect_scenario(+[](const std::string&) {
+    SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 1) == 1);
+    const pid_t server = brood::process::forkserver_pid();
+    for (int round = 0; round < 5; ++round) {
+      // The one that is ready for the next start; it may just be in the making.
+      std::vector<pid_t> spare;
+      while ((spare = children_of(server)).empty()) std::this_thread::yield();
+      SCENARIO_CHECK(spare.size() == 1);
+      const brood::base::UniqueFd pidfd(brood::os::pidfd_open(spare.front()));
+      ::kill(spare.front(), SIGKILL);
+      SCENARIO_CHECK(brood::os::wait_ended(pidfd.get(), brood::Deadline::never()));
+      SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 2) == 2);
+    }
+    SCENARIO_CHECK(brood::process::forkserver_pid() == server);
+  });
+}
+
+TEST_F(Processes, AForkedApplicationHasAForkserverOfItsOwn) {
+  expect_scenario(+[](const std::string&) {
+    SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 1) == 1);
+    const pid_t server = brood::process::forkserver_pid();
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const bool works = code_after(StartMethod::forkserver, exit_with, 2) == 2;
+      std::exit(works && brood::process::forkserver_pid() != server ? 0 : 1);
+    }
+    int status = 0;
+    SCENARIO_CHECK(::waitpid(pid, &status, 0) == pid);
+    SCENARIO_CHECK(status == 0);
+    SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 3) == 3);
+    SCENARIO_CHECK(brood::process::forkserver_pid() == server);
+  });
+}
+
+TEST_F(Processes, ManyThreadsStartThroughOneForkserver) {
+  expect_scenario(+[](const std::string&) {
+    std::atomic<int> good = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 32; ++i) {
+      threads.emplace_back([&good, i] {
+        for (int round = 0; round < 4; ++round) {
+          if (code_after(StartMethod::forkserver, exit_with, i) == i) ++good;
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    SCENARIO_CHECK(good == 128);
   });
 }
 
