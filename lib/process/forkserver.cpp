@@ -1,5 +1,5 @@
-// The forkserver's own side: a process that has run its static initialisation and nothing else. It keeps one child forked
-// ahead: whoever starts a process finds it in the control socket and pays neither for the fork nor for its page faults.
+// The forkserver's own side: a process that has run its static initialisation and nothing else. It keeps one child
+// forked ahead: whoever starts a process finds it in the control socket and pays neither for the fork nor for its page faults.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
