@@ -9,7 +9,7 @@ build=$2
 source=$3
 shift 3
 outside=$source/tests/packaging/outside.cpp
-expected='outside: brood:queue:000000000000002a:jobs by brood 0.1.0'
+expected='outside: three processes by brood 0.1.0'
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
