@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/btree_set.h"
 #include "base/fork_order.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
@@ -41,7 +41,7 @@ struct Mapped : detail::Attachment {
 struct Lists {
   std::mutex mutex;
   detail::Attachment* first = nullptr;
-  absl::flat_hash_set<std::string> orphans;
+  absl::btree_set<std::string> orphans;
 };
 
 Lists& lists() {
@@ -122,7 +122,7 @@ void forget_orphan(const std::string& file) noexcept {
 }
 
 void reclaim_orphans() noexcept {
-  absl::flat_hash_set<std::string> files;
+  absl::btree_set<std::string> files;
   {
     auto& all = lists();
     const std::lock_guard guard(all.mutex);
