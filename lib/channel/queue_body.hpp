@@ -67,9 +67,9 @@ struct QueueBody {
   alignas(64) WakeWord not_full;
   alignas(64) std::atomic<std::uint64_t> ring_units;  ///< power of two; grows
   std::atomic<std::uint32_t> shutdown;
-  std::uint32_t reserved;
-  std::uint64_t capacity_items;  ///< 0 = as many as fit
-  std::uint64_t most_units;      ///< the byte budget
+  std::atomic<std::uint32_t> pins_unsure;  ///< 1 once somebody was killed inside: gc() has to compare pins and records
+  std::uint64_t capacity_items;            ///< 0 = as many as fit
+  std::uint64_t most_units;                ///< the byte budget
   // The ring follows at kRingOffset.
 };
 

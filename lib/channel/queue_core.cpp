@@ -46,9 +46,12 @@ bool is_committed(std::uint64_t header) noexcept { return (header & channel::rec
 /// One side's lock for one attempt, within the call's deadline.
 class SideLock {
  public:
-  SideLock(sync::LockBody& lock, const sync::LockContext& context, Deadline deadline)
+  SideLock(QueueBody& body, sync::LockBody& lock, const sync::LockContext& context, Deadline deadline)
       : lock_(&lock),
-        got_(sync::acquire(lock, context, deadline.is_poll() ? Deadline::after(kPollPatience) : deadline)) {}
+        got_(sync::acquire(lock, context, deadline.is_poll() ? Deadline::after(kPollPatience) : deadline)) {
+    // Killed before this, the lock is healed once more and this is done then.
+    if (healed()) body.pins_unsure.store(1);
+  }
   ~SideLock() { release(); }
   SideLock(const SideLock&) = delete;
   SideLock& operator=(const SideLock&) = delete;
@@ -286,6 +289,55 @@ struct Taken {
   }
 };
 
+/// Both locks held: numbers of the messages with handles that can still be received, in order.
+std::vector<std::uint64_t> messages_with_pins(const QueueBody& body) {
+  std::vector<std::uint64_t> out;
+  if (static_cast<Shutdown>(body.shutdown.load()) == Shutdown::immediate) return out;
+  const Ring ring(const_cast<QueueBody&>(body));
+  Cursor at = Cursor::unpack(body.head.load());
+  for (std::uint64_t walked = 0; walked < ring.units();) {
+    const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
+    if (!is_committed(header)) break;
+    const std::uint64_t size = channel::record::size_of(header);
+    if ((header & channel::record::kHasPins) != 0) {
+      Taken record;
+      record.read_pins(ring, at.position, size);
+      out.push_back(record.message);
+    }
+    at = at.after(channel::record::units_for(size));
+    walked += channel::record::units_for(size);
+  }
+  return out;
+}
+
+/// For gc(): a killing inside may have left pins of a message that was never put, or was taken. Nobody but the holder of
+/// both locks can know that no living process is just about to need them.
+std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
+  if (queue.kind() != Kind::queue) return 0;
+  try {
+    const Object object = sound(registry::open(queue, Kind::queue, {fingerprint, {}}));
+    QueueBody& body = body_of(object);
+    const SideLock producers(body, body.producers, context_of(object), Deadline::now());
+    if (producers.timed_out()) return 0;
+    if (producers.healed()) repair_tail(body);
+    const SideLock consumers(body, body.consumers, context_of(object), Deadline::now());
+    if (consumers.timed_out() || body.pins_unsure.load() == 0) return 0;
+    const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(body));
+    body.pins_unsure.store(0);
+    return dropped;
+  } catch (const HandleError&) {
+    return 0;  // it was freed meanwhile, and its pins with it
+  } catch (const TypeMismatch&) {
+    return 0;  // a damaged queue; who opens it is told
+  } catch (const DecodeError&) {
+    return 0;  // a damaged record; who takes it is told
+  } catch (const OsError&) {
+    return 0;  // out of descriptors or memory: for another gc()
+  }
+}
+
+const bool g_tidies_pins = (shm::set_tidy_pins(&tidy_pins), true);
+
 }  // namespace
 
 void Message::clear() noexcept {
@@ -346,7 +398,7 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
   const auto may_append = [&] { return can_append(body, units); };
   for (;;) {
     {
-      SideLock lock(body.producers, context_of(object_), deadline);
+      SideLock lock(body, body.producers, context_of(object_), deadline);
       if (lock.timed_out()) break;
       if (lock.healed()) repair_tail(body);
       if (body.shutdown.load(std::memory_order_relaxed) != 0)
@@ -361,7 +413,7 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
         room = room_for(body, tail, Cursor::unpack(head), units, body.ring_units.load(std::memory_order_relaxed));
       }
       if (room.items && !room.units && body.ring_units.load() < body.most_units) {
-        SideLock other(body.consumers, context_of(object_), deadline);
+        SideLock other(body, body.consumers, context_of(object_), deadline);
         if (!other.timed_out()) {
           grow(body, handle(), units + 1);
           room = room_for(body, tail, Cursor::unpack(body.head.load(std::memory_order_acquire)), units,
@@ -396,7 +448,7 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
     const auto shut = static_cast<Shutdown>(body.shutdown.load(std::memory_order_acquire));
     if (shut == Shutdown::immediate) throw_closed("it was shut down and its items were discarded");
     {
-      SideLock lock(body.consumers, context_of(object_), deadline);
+      SideLock lock(body, body.consumers, context_of(object_), deadline);
       if (lock.timed_out()) break;
       const Ring ring(body);
       const Cursor head = Cursor::unpack(body.head.load(std::memory_order_relaxed));
@@ -488,13 +540,13 @@ std::size_t QueueCore::byte_budget() const { return body_of(object_).most_units 
 void QueueCore::shutdown(bool immediate) {
   QueueBody& body = body_of(object_);
   {
-    SideLock producers(body.producers, context_of(object_), Deadline::never());
+    SideLock producers(body, body.producers, context_of(object_), Deadline::never());
     if (producers.healed()) repair_tail(body);
     const auto wanted = immediate ? Shutdown::immediate : Shutdown::draining;
     const auto now = static_cast<Shutdown>(body.shutdown.load());
     if (now != Shutdown::immediate) body.shutdown.store(static_cast<std::uint32_t>(wanted));
     if (immediate) {
-      SideLock consumers(body.consumers, context_of(object_), Deadline::never());
+      SideLock consumers(body, body.consumers, context_of(object_), Deadline::never());
       const Ring ring(body);
       Cursor at = Cursor::unpack(body.head.load());
       const Cursor end = Cursor::unpack(body.tail.load());

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -237,11 +238,15 @@ void leave() noexcept {
   g_self.id.store(kNobody);
   g_self.records_in_use.store(0);
   std::uint64_t word = mine.state.load();
-  for (unsigned watcher = 0; watcher < kWatchers; ++watcher) live_word(mine, watcher).store(0);
+  std::array<std::uint32_t, kWatchers> live{};
+  for (unsigned watcher = 0; watcher < kWatchers; ++watcher) live[watcher] = live_word(mine, watcher).load();
   mine.dead_pid.store(StateWord::unpack(word).pid);
   // SYNC leave: the freed state comes before the look at the sleepers' records, and they publish before they look at
   // it; all four are sequentially consistent, so one of the two sees the other.
   mine.state.compare_exchange_strong(word, StateWord::unpack(word).freed().pack(), std::memory_order_seq_cst);
+  // Only now: until the slot is freed the kernel's mark has to tell of a killing. By CAS: the slot may have its next user.
+  for (unsigned watcher = 0; watcher < kWatchers; ++watcher)
+    live_word(mine, watcher).compare_exchange_strong(live[watcher], 0);
   heads.clean_leaves.fetch_add(1, std::memory_order_relaxed);
   if (!alone || claims || anybody_waits_for(me)) {
     broadcast();

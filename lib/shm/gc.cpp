@@ -2,7 +2,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +20,8 @@
 
 namespace brood::inline v1::shm {
 namespace {
+
+constinit std::atomic<TidyPins> g_tidy_pins = nullptr;
 
 std::vector<std::string> list_domain() {
   std::vector<std::string> files;
@@ -33,6 +38,8 @@ std::vector<std::string> list_domain() {
 struct Container {
   bool exists = false;
   std::uint64_t pins_spent = 0;
+  Handle handle;
+  std::uint64_t fingerprint = 0;
 };
 
 bool read_header(int fd, SegmentHeader& header) noexcept {
@@ -46,7 +53,9 @@ Container find_container(std::uint64_t id, const std::vector<std::string>& files
     const base::UniqueFd fd(os::open_file(domain_path(file).c_str(), false));
     SegmentHeader header{};
     if (!fd || !read_header(fd.get(), header) || header.id != id) return false;
-    out = {true, header.pins_spent.load(std::memory_order_relaxed)};
+    const std::string name = file.front() == '=' ? file.substr(1) : std::string();
+    out = {true, header.pins_spent.load(std::memory_order_relaxed), Handle(static_cast<Kind>(header.kind), id, name),
+           header.type_fingerprint};
     return true;
   };
   Container out;
@@ -57,14 +66,9 @@ Container find_container(std::uint64_t id, const std::vector<std::string>& files
   return out;
 }
 
-/// Removes the pins of one container that was freed, and what only they kept alive.
-void drop_pins_of(std::uint64_t container) noexcept {
-  for (const auto& file : list_domain()) {
-    const auto name = parse_pin_file(file);
-    if (!name || name->container != container) continue;
-    ::unlink(domain_path(file).c_str());
-    reclaim(base::hex16(name->target));
-  }
+/// A pin stands for a message that can still be received, as far as its container's header tells.
+bool may_be_needed(const Container& container, const PinName& pin) noexcept {
+  return container.exists && pin.message >= container.pins_spent;
 }
 
 /// Takes the exclusive lock of a file that nobody maps and removes it. Returns its bytes, or nothing.
@@ -110,8 +114,22 @@ bool reclaim(const std::string& file) noexcept {
   Refused refused{};
   const Freed freed = free_file(domain_path(file), refused);
   refused != Refused::no&& file != kRegistryFile ? remember_orphan(file) : forget_orphan(file);
-  if (freed.done && freed.had_pins) drop_pins_of(freed.id);
+  if (freed.done && freed.had_pins) (void)drop_pins(freed.id, {});
   return freed.done;
+}
+
+void set_tidy_pins(TidyPins tidy) noexcept { g_tidy_pins.store(tidy); }
+
+std::size_t drop_pins(std::uint64_t container, std::span<const std::uint64_t> kept) noexcept {
+  std::size_t dropped = 0;
+  for (const auto& file : list_domain()) {
+    const auto name = parse_pin_file(file);
+    if (!name || name->container != container) continue;
+    if (std::binary_search(kept.begin(), kept.end(), name->message)) continue;
+    dropped += ::unlink(domain_path(file).c_str()) == 0 ? 1 : 0;
+    reclaim(base::hex16(name->target));
+  }
+  return dropped;
 }
 
 void pin(std::uint64_t container, std::uint64_t message, const Handle& target) {
@@ -137,30 +155,61 @@ void unpin(std::uint64_t container, std::uint64_t message, const Handle& target)
 
 namespace brood::inline v1 {
 
-GcReport gc() {
-  GcReport report;
-  shm::Refused refused{};
+namespace shm {
+namespace {
+
+/// Frees what nobody uses, as far as files and their headers tell.
+void free_unused(GcReport& report) {
+  Refused refused{};
   bool more = true;
   while (more) {  // an object freed in one round may have held the pins of others
     more = false;
-    const auto files = shm::list_domain();
+    const auto files = list_domain();
     for (const auto& file : files) {
-      if (const auto name = shm::parse_pin_file(file)) {
-        const shm::Container container = shm::find_container(name->container, files);
-        if (container.exists && name->message >= container.pins_spent) continue;
-        if (::unlink(shm::domain_path(file).c_str()) != 0) continue;
+      if (const auto name = parse_pin_file(file)) {
+        if (may_be_needed(find_container(name->container, files), *name)) continue;
+        if (::unlink(domain_path(file).c_str()) != 0) continue;
         ++report.pins;
         more = true;
         continue;
       }
       if (!base::parse_hex16(file)) continue;  // the registry, a named object, or no file of ours
-      const shm::Freed freed = shm::free_file(shm::domain_path(file), refused);
+      const Freed freed = free_file(domain_path(file), refused);
       if (!freed.done) continue;
       report.bytes += freed.bytes;
       ++report.objects;
       more = more || freed.had_pins;
     }
   }
+}
+
+/// Lets each container with pins that may be needed look whether they are. True if some were not.
+bool tidy_containers(GcReport& report) {
+  const TidyPins tidy = g_tidy_pins.load();
+  if (tidy == nullptr) return false;
+  std::vector<std::uint64_t> seen;
+  std::size_t dropped = 0;
+  const auto files = list_domain();
+  for (const auto& file : files) {
+    const auto name = parse_pin_file(file);
+    if (!name || std::find(seen.begin(), seen.end(), name->container) != seen.end()) continue;
+    const Container container = find_container(name->container, files);
+    if (!may_be_needed(container, *name)) continue;
+    seen.push_back(name->container);
+    dropped += tidy(container.handle, container.fingerprint);
+  }
+  report.pins += dropped;
+  return dropped != 0;
+}
+
+}  // namespace
+}  // namespace shm
+
+GcReport gc() {
+  GcReport report;
+  do {
+    shm::free_unused(report);
+  } while (shm::tidy_containers(report));
   shm::reclaim(std::string(shm::kRegistryFile));
   shm::remove_domain_if_empty();
   return report;

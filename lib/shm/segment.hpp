@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -117,6 +118,14 @@ void reclaim_orphans() noexcept;
 /// Keeps `target` alive for message `message` of `container`; no-op for named objects, which live until removed.
 /// Errors: HandleError if the target does not exist any more.
 void pin(std::uint64_t container, std::uint64_t message, const Handle& target);
+/// Removes the pins of a container, but not those of the messages in `kept` (sorted), and what only they kept alive.
+/// Returns how many.
+std::size_t drop_pins(std::uint64_t container, std::span<const std::uint64_t> kept) noexcept;
+/// What gc() calls for a container with pins whose messages may still be in it: after a killing inside put or get only
+/// the room that knows what a container looks like can tell. Drops what is not needed; returns how many pins that were.
+/// The fingerprint is that of the container's payload.
+using TidyPins = std::size_t (*)(const Handle& container, std::uint64_t fingerprint);
+void set_tidy_pins(TidyPins tidy) noexcept;
 /// The message was received or discarded.
 void unpin(std::uint64_t container, std::uint64_t message, const Handle& target) noexcept;
 

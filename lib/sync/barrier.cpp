@@ -314,9 +314,11 @@ std::size_t Barrier::wait_before(Deadline deadline) {
 void Barrier::reset() {
   (void)registry::self();
   Locked locked(object_);
-  body_of(object_).broken.store(0);
+  // Killed in between: those who wait are told before the dead parties are forgotten, since nothing else would tell
+  // them; and a broken barrier stays broken until the dead are forgotten, since they would break it again.
   if (locked.waiting() > 0) locked.end(Outcome::broken);
   locked.forget_dead_parties();
+  body_of(object_).broken.store(0);
 }
 
 void Barrier::abort() {

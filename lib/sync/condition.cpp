@@ -27,6 +27,9 @@ using registry::Id;
 ///                                                           anybody → free when its process is dead
 ///   notified  to be woken, or on its way to the lock        waiter → free once it has the lock again;
 ///                                                           anybody → free, and passed on, when its process is dead
+///
+/// Passing on changes two entries, the giver's and the receiver's. `passing` is the journal that makes it one step: it
+/// names both before either changes, and whoever takes over the lock of a process killed in between finishes it.
 enum : std::uint32_t { kFree = 0, kWaiting = 1, kNotified = 2 };
 struct Entry {
   os::Word state;
@@ -40,11 +43,11 @@ static_assert(sizeof(Entry) == 32);
 constexpr std::uint32_t kEntries = 16384;
 
 struct ConditionBody {
-  sync::LockBody
-      lock;  ///< guards the table; each change is one store of `state`, so a death in the middle leaves it sound
+  sync::LockBody lock;  ///< guards the table; take it as Table only, which finishes what a killed owner began
   std::atomic<std::uint32_t> used;
   std::uint32_t reserved;
   std::atomic<std::uint64_t> next_ticket;
+  std::atomic<std::uint64_t> passing;  ///< a notification on its way: giver's index << 32 | receiver's index + 1; or 0
   alignas(64) std::array<Entry, kEntries> entries;
 };
 constexpr std::size_t kReserved = 2048;
@@ -81,12 +84,43 @@ void notify_entry(Entry& entry, std::uint64_t before) noexcept {
   os::futex_wake(entry.state, 1);
 }
 
-/// The receiver of a notification cannot act on it: it goes to the next of those who waited when it was given, and to
-/// nobody who came later.
-void pass_on(ConditionBody& body, const Entry& from) noexcept {
-  const std::uint64_t before = from.before.load(std::memory_order_relaxed);
-  if (Entry* next = longest_waiting(body, before)) notify_entry(*next, before);
+/// Does what `passing` says. Each step can be repeated: until `passing` is cleared no entry is used for another wait.
+void finish_passing(ConditionBody& body) noexcept {
+  const std::uint64_t passing = body.passing.load(std::memory_order_relaxed);
+  if (passing == 0) return;
+  Entry& from = body.entries[passing >> 32];
+  Entry& to = body.entries[static_cast<std::uint32_t>(passing) - 1];
+  // If the receiver does not wait any more it was reached before, and may even have acted on it.
+  if (to.state.load(std::memory_order_relaxed) == kWaiting)
+    notify_entry(to, from.before.load(std::memory_order_relaxed));
+  from.state.store(kFree);
+  body.passing.store(0);
 }
+
+/// Takes a waiter out of the table. A notification that it cannot act on goes to the next of those who waited when it
+/// was given, and to nobody who came later. The table's lock is held.
+void take_out(ConditionBody& body, Entry& entry) noexcept {
+  if (entry.state.load() == kNotified) {
+    if (const Entry* next = longest_waiting(body, entry.before.load(std::memory_order_relaxed))) {
+      const auto index_of = [&](const Entry& of) { return static_cast<std::uint64_t>(&of - body.entries.data()); };
+      body.passing.store(index_of(entry) << 32 | (index_of(*next) + 1));
+      finish_passing(body);
+      return;
+    }
+  }
+  entry.state.store(kFree);
+}
+
+/// The table with its lock held.
+class Table {
+ public:
+  Table(ConditionBody& body, const sync::LockContext& context) : guard_(body.lock, context) {
+    if (guard_.healed()) finish_passing(body);
+  }
+
+ private:
+  sync::InternalGuard guard_;
+};
 
 /// Frees the entries of the dead; what they were notified of and cannot act on goes to those who wait longest.
 void bury_waiters(ConditionBody& body, const sync::LockContext& context) {
@@ -96,12 +130,9 @@ void bury_waiters(ConditionBody& body, const sync::LockContext& context) {
            !registry::is_alive(entry.owner.load(std::memory_order_relaxed));
   };
   if (std::none_of(body.entries.begin(), body.entries.begin() + used, is_orphan)) return;
-  const sync::InternalGuard guard(body.lock, context);
+  const Table table(body, context);
   for (std::uint32_t i = 0; i < body.used.load(); ++i) {
-    Entry& entry = body.entries[i];
-    if (!is_orphan(entry)) continue;
-    if (entry.state.load() == kNotified) pass_on(body, entry);
-    entry.state.store(kFree);
+    if (is_orphan(body.entries[i])) take_out(body, body.entries[i]);
   }
 }
 
@@ -111,7 +142,7 @@ void bury_waiters(ConditionBody& body, const sync::LockContext& context) {
 class Condition::Waiting {
  public:
   Waiting(ConditionBody& body, const sync::LockContext& context) : body_(body), context_(context) {
-    const sync::InternalGuard guard(body.lock, context);
+    const Table table(body, context);
     entry_ = &free_entry();
     entry_->owner.store(registry::self());
     entry_->ticket.store(body.next_ticket.fetch_add(1));
@@ -120,9 +151,8 @@ class Condition::Waiting {
   ~Waiting() {
     // Taken by ourselves or given up below; still set only if taking the user's lock again has thrown: hand it on.
     if (entry_ == nullptr || entry_->state.load() == kFree) return;
-    const sync::InternalGuard guard(body_.lock, context_);
-    if (entry_->state.load() == kNotified) pass_on(body_, *entry_);
-    entry_->state.store(kFree);
+    const Table table(body_, context_);
+    take_out(body_, *entry_);
   }
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
@@ -145,7 +175,7 @@ class Condition::Waiting {
  private:
   /// True if nobody has notified us.
   bool give_up() {
-    const sync::InternalGuard guard(body_.lock, context_);
+    const Table table(body_, context_);
     if (entry_->state.load() == kNotified) return false;
     entry_->state.store(kFree);
     return true;
@@ -218,7 +248,7 @@ bool Condition::wait_before(std::unique_lock<RLock>& guard, Deadline deadline) {
 void Condition::notify(std::int64_t count) {
   if (count <= 0) return;
   ConditionBody& body = body_of(object_);
-  const sync::InternalGuard guard(body.lock, {Kind::condition, object_.id()});
+  const Table table(body, {Kind::condition, object_.id()});
   const std::uint64_t now = body.next_ticket.load();
   for (; count > 0; --count) {
     Entry* next = longest_waiting(body, now);
@@ -229,7 +259,7 @@ void Condition::notify(std::int64_t count) {
 
 void Condition::notify_all() {
   ConditionBody& body = body_of(object_);
-  const sync::InternalGuard guard(body.lock, {Kind::condition, object_.id()});
+  const Table table(body, {Kind::condition, object_.id()});
   const std::uint32_t used = body.used.load(std::memory_order_relaxed);
   const std::uint64_t now = body.next_ticket.load();
   for (std::uint32_t i = 0; i < used; ++i) {

@@ -59,6 +59,15 @@ Operations all_operations() {
   Operations all;
   add_controls(all);
   add_lock_operations(all);
+  add_semaphore_operations(all);
+  add_event_operations(all);
+  add_condition_operations(all);
+  add_barrier_operations(all);
+  add_queue_operations(all);
+  add_queue_end_operations(all);
+  add_value_operations(all);
+  add_lifetime_operations(all);
+  add_domain_operations(all);
   return all;
 }
 

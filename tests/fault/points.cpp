@@ -67,7 +67,8 @@ std::vector<long> thinned(const std::vector<long>& all) {
   return some;
 }
 
-std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& changes, std::mt19937_64& random) {
+std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& changes, std::size_t random_points,
+                          std::mt19937_64& random) {
   std::set<long> steps;
   for (const long call : trace.calls) {
     steps.insert(call - 1);
@@ -78,7 +79,7 @@ std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& c
     steps.insert(change);
   }
   std::uniform_int_distribution<long> any(0, trace.steps);
-  const std::size_t wanted = steps.size() + kRandomPoints;
+  const std::size_t wanted = steps.size() + random_points;
   while (steps.size() < wanted && steps.size() <= static_cast<std::size_t>(trace.steps)) steps.insert(any(random));
   std::vector<Point> points;
   for (const long step : steps) points.push_back(from_last_call(step, false, trace.calls));
@@ -87,7 +88,8 @@ std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& c
 
 }  // namespace
 
-Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::mt19937_64& random) {
+Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::size_t random_points,
+               std::mt19937_64& random) {
   Snapshot snapshot;
   std::vector<long> changes;
   const Victim::Trace trace = victim.trace(kLongest, on_sleep, [&](long step) {
@@ -100,7 +102,7 @@ Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::mt1993
     for (long step = 0; step <= trace.steps; step += stride)
       plan.points.push_back(from_last_call(step, false, trace.calls));
   } else if (plan.selected) {
-    plan.points = select(trace, changes, random);
+    plan.points = select(trace, changes, random_points, random);
   } else {
     // A little more than was counted: another run may take another turn. The sweep stops when the operation is over.
     for (long step = 0; step <= trace.steps + kEveryInstruction; ++step) plan.points.push_back({step, false, 0});

@@ -1,6 +1,7 @@
 // Which instructions of an operation to kill at.
 #pragma once
 
+#include <cstddef>
 #include <random>
 #include <vector>
 
@@ -17,11 +18,11 @@ struct Plan {
 /// Up to this many instructions, all of them are points. Beyond: each system call (before, inside if it sleeps, after),
 /// each instruction that changed shared memory, and some random ones.
 inline constexpr long kEveryInstruction = 2000;
-inline constexpr std::size_t kRandomPoints = 500;
 /// A string copy changes shared memory at each of its steps; more changes than this are sampled evenly.
 inline constexpr std::size_t kMostChanges = 600;
 
 /// Steps `victim` through its operation to its end.
-Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::mt19937_64& random);
+Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::size_t random_points,
+               std::mt19937_64& random);
 
 }  // namespace fault

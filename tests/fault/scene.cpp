@@ -25,6 +25,12 @@ bool Findings::finishes(const Actor& actor, std::string_view who) {
   return check(!actor.threw(), std::string(who) + ": " + actor.error());
 }
 
+bool Findings::comes(const std::function<bool()>& has_come, std::string_view what) {
+  const bool come = settles(has_come, kPatience);
+  note_time();
+  return check(come, "it does not come about that " + std::string(what));
+}
+
 bool Findings::fresh(std::string_view who, const std::function<void(Self&)>& body) {
   const double before = now_ms();
   std::string why;

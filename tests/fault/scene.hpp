@@ -21,6 +21,8 @@ class Findings {
   bool check(bool holds, std::string_view statement);
   /// An actor that must finish its body, without an unexpected exception.
   bool finishes(const Actor& actor, std::string_view who);
+  /// Something that must come about by itself.
+  bool comes(const std::function<bool()>& has_come, std::string_view what);
   /// A fresh process whose body must come to its end.
   bool fresh(std::string_view who, const std::function<void(Self&)>& body);
 
@@ -67,6 +69,8 @@ struct Operation {
   long stride = 1;
   /// Must be found wrong: a negative control.
   bool control = false;
+  /// Of an operation too long for every instruction: so many random points beside those that matter.
+  std::size_t random_points = 500;
 };
 
 /// All operations, in the order of the table. One function for each file of scenes.

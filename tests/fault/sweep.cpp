@@ -63,7 +63,7 @@ class Sweep {
     Victim victim([&] { scene->ready(); }, [&] { scene->operate(); });
     scene->placed();
     return make_plan(
-        victim, [&](int nth) { return scene->on_sleep(nth); }, operation_.stride, random_);
+        victim, [&](int nth) { return scene->on_sleep(nth); }, operation_.stride, operation_.random_points, random_);
   }
 
   Arrival kill_at(const Point& point) {
