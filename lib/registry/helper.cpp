@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <utility>
@@ -87,8 +88,9 @@ bool bury_when_gone(Id id, const os::ProcessIdentity& who, const os::Watch& watc
       return true;
     }
     if (Deadline::clock_ns() - start > patience_ns) return false;
-    // Not sched_yield: it would give a whole time slice to the memory teardown of the very process we wait for.
-    pause_for_end(watch.pidfd.get(), round < 20 ? 20'000 : round < 100 ? 100'000 : 1'000'000);
+    // Not sched_yield: it would give a whole time slice to the memory teardown of the very process we wait for. And ever
+    // longer: each look at /proc makes work for the reaper of that process, which many lookers can hold up for seconds.
+    pause_for_end(watch.pidfd.get(), std::min(20'000L << std::min(round / 3, 6U), 1'000'000L));
   }
 }
 

@@ -27,7 +27,6 @@ struct Result {
   bool control = false;
   long instructions = 0;
   long points = 0;
-  long slow = 0;  ///< right only by the fallback timer
   double slowest_ms = 0;
   double seconds = 0;
   std::vector<Bad> wrong;
