@@ -231,6 +231,8 @@ FunctionId identify(const void* code) {
   return {module->identity(), address - module->base(), module->is_main(), module->path()};
 }
 
+void learn_modules() { (void)LoadedModules::current().all().front().identity(); }
+
 const void* resolve(const FunctionId& id) {
   const LoadedModules& modules = LoadedModules::current();
   if (const Module* module = modules.with_identity(id.build_id, id.is_main_program)) return code_in(*module, id);

@@ -27,4 +27,7 @@ struct FunctionId {
 ///          cannot be read or loaded, or has no code at this offset.
 [[nodiscard]] const void* resolve(const FunctionId& id);
 
+/// Reads now what resolve() needs to know of the program, so that the children forked from here need not.
+void learn_modules();
+
 }  // namespace brood::inline v1::os

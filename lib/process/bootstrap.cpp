@@ -10,6 +10,7 @@
 #include "brood/detail/callable.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
+#include "os/function_id.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "process/conversation.hpp"
@@ -58,6 +59,7 @@ void run_child(base::UniqueFd socket_owned, Origin origin) noexcept {
     base::UniqueFd parent;
     std::optional<Order> order = receive_order(socket, parent);
     if (order && order->kind == Order::Kind::forkserver) {
+      os::learn_modules();
       say(socket, Said::ready);
       socket =
           run_forkserver(base::UniqueFd(socket), std::move(parent)).release();  // from here on in a child of the server
