@@ -10,6 +10,7 @@
 #include "brood/rlock.hpp"
 #include "fault/scene.hpp"
 #include "fault/warm.hpp"
+#include "os/futex.hpp"
 #include "registry/registry.hpp"
 
 namespace fault {
@@ -246,23 +247,27 @@ struct Recover : Orphaned<L> {
 
 /// recover() while a second repairer waits for its turn: if the first dies, the second one repairs.
 struct RecoverWithSecond : Recover<Lock> {
-  std::atomic<int>& stage = share_stage();
+  brood::os::Word& stage = share_stage();
   Actor second;
-  static std::atomic<int>& share_stage() {
-    static auto& it = shared<std::atomic<int>>();
+  static brood::os::Word& share_stage() {
+    static auto& it = shared<brood::os::Word>();
     it = 0;
     return it;
+  }
+  void set_stage() {
+    stage = 1;
+    brood::os::futex_wake_all(stage);
   }
   /// Sleeps in the middle of the repair until the second one is there.
   void operate() override {
     lock.recover([this] {
-      while (stage == 0) nap();
+      while (stage == 0) brood::os::futex_wait(stage, 0, brood::Deadline::never());
       repair();
     });
   }
   Sleep on_sleep(int nth) override {
     if (nth == 0) add_second();
-    stage = 1;
+    set_stage();
     return Sleep::woken;
   }
   void add_second() {
@@ -270,10 +275,10 @@ struct RecoverWithSecond : Recover<Lock> {
       self.mark(1);
       lock.recover([this] { repair(); });
     });
-    if (!stage) second.await_asleep();
+    if (stage == 0) second.await_asleep();
   }
   void judge(Findings& findings, const Arrival& at) override {
-    stage = 1;
+    set_stage();
     if (second.pid() < 0) add_second();
     findings.finishes(second, "the second repairer");
     findings.check(repairs.ended > 0, "nobody has repaired");
@@ -336,6 +341,7 @@ void add_lock_operations(Operations& all) {
   add<TimesOut<Lock>>(all, "Lock: try_lock_for times out; another sleeps", false);
   add<TimesOutAtHandover>(all, "Lock: try_lock_for handed over; another sleeps", false);
   add<Report>(all, "Lock: lock, whose owner is dead");
+  all.back().random_points = 50;  // nearly all of its 50,000 instructions throw the exception
   add<Recover<Lock>>(all, "Lock: recover");
   add<RecoverWithSecond>(all, "Lock: recover; a second repairer waits");
   add<ForeignUnlock>(all, "Lock: unlock by another process; one sleeps", false);
