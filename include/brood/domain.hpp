@@ -28,6 +28,7 @@ struct GcReport {
 ///
 /// Needed rarely: the last user that ends normally frees an object, and each process that joins the domain cleans up
 /// after deaths. Threads, processes: safe, several may run at once; a killed gc leaves nothing half done.
+/// Errors: PermissionDenied, OsError: the directory is not this user's alone, so nothing in it is touched.
 GcReport gc();
 
 }  // namespace brood::inline v1

@@ -123,7 +123,7 @@ class BrokenBarrier : public RuntimeError {
   using RuntimeError::RuntimeError;
   ~BrokenBarrier() override;
 };
-/// The queue was closed by this process, or shut down for everybody.
+/// This Queue object was closed, or the queue was shut down for everybody.
 class QueueClosed : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;

@@ -1,5 +1,8 @@
 // Process: a function running in a process of its own.                                           (room: process)
 //
+//   #include <iostream>
+//   #include "brood/brood.hpp"
+//
 //   void greet(brood::Lock& terminal, const std::string& whom) {
 //     std::scoped_lock guard(terminal);
 //     std::cout << "hello " << whom << '\n';
@@ -80,8 +83,8 @@ struct ProcessOptions {
 /// exit(0), after its own children: a child of spawn or forkserver destroys its static objects, a child of fork runs
 /// only the exit handlers that it registered itself, and neither the parent's handlers nor its static objects. exit(n)
 /// in f works the same way with code n & 255. An exception that leaves f is printed to standard error and ends the
-/// process at once with code 1: its arguments are not destroyed, and what it holds counts as held by a dead process, so
-/// that peers learn of it.
+/// process at once with code 1: the guards in f have released by then, but the arguments are not destroyed, and what is
+/// still held counts as held by a dead process, so that peers learn of it.
 ///
 /// Only the process that made the object may use it, whatever fork copied; others get UsageError. Threads: safe, except
 /// that moving and destroying need that nobody else uses the object.

@@ -21,7 +21,8 @@ constexpr std::array<std::string_view, 10> kKinds = {"none",  "lock",      "rloc
   std::string shown;
   for (const char c : text.substr(0, kShown)) shown += (c >= ' ' && c < '\x7f') ? c : '?';
   throw HandleError("malformed handle '" + shown + (text.size() > kShown ? "…" : "") + "': " + why +
-                    "; expected brood:<kind>:<16 hex digits>[:<name>], as printed by handle().str()");
+                    "; expected brood:<kind>:<16 hex digits>[:<name>], as printed by handle().str(); by its name alone "
+                    "an object is opened with open_named()");
 }
 
 }  // namespace

@@ -381,7 +381,7 @@ bool remove_queue(std::string_view name) { return shm::remove_named(name, Kind::
 
 void QueueCore::throw_closed(const char* why) const { throw QueueClosed(handle().str() + ": " + why); }
 void QueueCore::check_open() const {
-  if (closed_) throw_closed("this process has closed the queue");
+  if (closed_) throw_closed("this Queue object was closed by close(); open(handle()) gives another one");
 }
 
 bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) {

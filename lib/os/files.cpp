@@ -26,16 +26,18 @@ constexpr mode_t kOwnerOnly = 0600;
 
 }  // namespace
 
-int ensure_private_directory(const char* path) noexcept {
-  const auto is_private = [](const struct stat& st) { return st.st_uid == ::geteuid() && (st.st_mode & 077) == 0; };
+int check_private_directory(const char* path) noexcept {
   struct stat st {};
-  // The usual case, in one look; lstat does not follow links.
-  if (::lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && is_private(st)) return 0;
+  if (::lstat(path, &st) != 0) return -errno;  // does not follow links
+  if (!S_ISDIR(st.st_mode)) return -ENOTDIR;
+  return st.st_uid == ::geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
+}
+
+int ensure_private_directory(const char* path) noexcept {
+  const int usual = check_private_directory(path);
+  if (usual != -ENOENT) return usual;
   if (::mkdir(path, 0700) != 0 && errno != EEXIST) return -errno;
-  const base::UniqueFd fd(::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return -errno;
-  if (::fstat(fd.get(), &st) != 0) return -errno;
-  return is_private(st) ? 0 : -EPERM;
+  return check_private_directory(path);
 }
 
 int open_unnamed(const char* directory) noexcept {

@@ -15,6 +15,8 @@ namespace brood::inline v1::os {
 /// The directory, made with mode 0700 if it is missing, must belong to the effective user and be closed to all others.
 /// -EPERM: it belongs to somebody else, or others may enter it. -ENOTDIR: it is a link or no directory.
 [[nodiscard]] int ensure_private_directory(const char* path) noexcept;
+/// The check alone; -ENOENT: it is missing.
+[[nodiscard]] int check_private_directory(const char* path) noexcept;
 
 /// An unnamed file in `directory`, mode 0600 whatever the umask. Negative errno on failure.
 [[nodiscard]] int open_unnamed(const char* directory) noexcept;

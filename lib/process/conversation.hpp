@@ -29,9 +29,9 @@ struct Order {
 
 /// What a parent hears. Numbers are part of the protocol; both ends are always of one build.
 enum class Said : std::uint32_t {
-  nothing = 0,  ///< would have to wait
-  end = 1,      ///< the other end is closed
-  spare = 2,    ///< forkserver, to the control socket: passenger: the socket of a child that waits for its order
+  nothing = 0,      ///< would have to wait
+  end = 1,          ///< the other end is closed
+  spare = 2,        ///< forkserver, to the control socket: passenger: the socket of a child that waits for its order
   cannot_fork = 3,  ///< forkserver, to the control socket: number is the errno
   forked = 4,       ///< forkserver, first word to the child's socket: number is the pid, the passenger its pidfd
   ready = 5,        ///< child: about to run the target

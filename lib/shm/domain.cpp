@@ -27,7 +27,14 @@ Chosen& chosen() {
 
 std::string default_path() {
   // secure_getenv: a setuid program must not be pointed to somebody else's directory.
-  if (const char* set = ::secure_getenv("BROOD_DOMAIN"); set != nullptr && *set != '\0') return set;
+  if (const char* set = ::secure_getenv("BROOD_DOMAIN"); set != nullptr && *set != '\0') {
+    if (*set != '/') {
+      throw UsageError(
+          "BROOD_DOMAIN must be an absolute path, since all processes of the domain must mean the same; got '" +
+          std::string(set) + "'");
+    }
+    return set;
+  }
   return "/dev/shm/brood-" + std::to_string(::geteuid());
 }
 
@@ -56,17 +63,33 @@ void set_domain_directory(std::string_view path) {
 
 namespace shm {
 
-void ensure_domain() {
+namespace {
+
+[[noreturn]] void refuse_domain(int error) {
   const std::string& path = domain_directory();
-  const int error = os::ensure_private_directory(path.c_str());
-  if (error == 0) return;
   if (error == -EPERM) {
     throw PermissionDenied("the domain directory " + path +
                            " belongs to another user or is open to others; brood shares only between processes of one "
                            "user: remove it, or set BROOD_DOMAIN to a directory of your own with mode 0700");
   }
-  throw OsError(-error, "cannot use the domain directory " + path +
-                            " (set BROOD_DOMAIN to a directory on a tmpfs that you may write)");
+  const char* why = error == -ENOTDIR  ? " (it is a symbolic link or no directory)"
+                    : error == -ENOENT ? " (its parent directory does not exist)"
+                                       : "";
+  throw OsError(-error, "cannot use the domain directory " + path + why +
+                            "; set BROOD_DOMAIN to a directory on a tmpfs that you may write");
+}
+
+}  // namespace
+
+void ensure_domain() {
+  const int error = os::ensure_private_directory(domain_directory().c_str());
+  if (error != 0) refuse_domain(error);
+}
+
+bool domain_exists() {
+  const int error = os::check_private_directory(domain_directory().c_str());
+  if (error != 0 && error != -ENOENT) refuse_domain(error);
+  return error == 0;
 }
 
 void remove_domain_if_empty() noexcept { ::rmdir(domain_directory().c_str()); }

@@ -13,6 +13,8 @@ namespace brood::inline v1::shm {
 /// Makes the domain directory if it is missing and checks that it is ours alone. Called before each create.
 /// Errors: PermissionDenied (foreign owner, open to others), OsError.
 void ensure_domain();
+/// The same check without making it: false if there is none. Before anything in it is removed.
+[[nodiscard]] bool domain_exists();
 /// Removes the directory if nothing is left in it.
 void remove_domain_if_empty() noexcept;
 

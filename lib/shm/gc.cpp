@@ -98,10 +98,9 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
   // With the exclusive lock held nobody can join, and who has not joined can neither make nor open an object.
   if (path == domain_path(kRegistryFile) && list_domain().size() > 1) return out;
   SegmentHeader header{};
-  if (read_header(fd.get(), header)) {
-    out.had_pins = header.may_have_pins.load(std::memory_order_relaxed) != 0;
-    out.id = header.id;
-  }
+  if (!read_header(fd.get(), header) || header.magic != kMagic) return out;  // no file of ours
+  out.had_pins = header.may_have_pins.load(std::memory_order_relaxed) != 0;
+  out.id = header.id;
   if (::unlink(path.c_str()) != 0) return out;
   out.done = true;
   out.bytes = static_cast<std::size_t>(st.st_blocks) * 512;
@@ -207,6 +206,7 @@ bool tidy_containers(GcReport& report) {
 
 GcReport gc() {
   GcReport report;
+  if (!shm::domain_exists()) return report;
   do {
     shm::free_unused(report);
   } while (shm::tidy_containers(report));

@@ -28,6 +28,7 @@ constexpr std::int64_t kReclaimerPatienceNs = 2'000'000'000;
 std::string quoted(Kind kind) { return std::string(to_string(kind)); }
 
 std::string describe(const Handle& handle) {
+  if (handle.kind() == Kind::none) return "the registry of the domain " + domain_directory();
   return handle.id() == 0 ? "the " + quoted(handle.kind()) + " named '" + handle.name() + "'" : handle.str();
 }
 
@@ -88,7 +89,7 @@ void check(const SegmentHeader& header, std::size_t file_bytes, const Handle& ha
     throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes, header says " +
                        std::to_string(header.size_bytes) + ")");
   const auto found = static_cast<Kind>(header.kind);
-  if (found != kind) throw TypeMismatch(what + " is a " + quoted(found) + ", not a " + quoted(kind));
+  if (found != kind) throw TypeMismatch(what + " is of kind " + quoted(found) + ", not " + quoted(kind));
   if (file_bytes < kBodyOffset + smallest_body(kind)) {
     throw TypeMismatch(what + ": its segment is damaged (" + std::to_string(file_bytes) + " bytes are too few for a " +
                        quoted(kind) + ")");
@@ -152,8 +153,10 @@ detail::Object open_file_of(const Handle& handle, Kind kind, const Payload& payl
   const base::UniqueFd fd = open_locked(object_path(handle), what);
   if (fd) return attach_checked(fd.get(), handle, kind, payload, {});
   if (may_be_missing) return {};
-  throw HandleError(what + ": there is no such object in the domain " + domain_directory() +
-                    "; it was freed with its last user or removed, or it lives in another domain (set BROOD_DOMAIN)");
+  const char* const why =
+      handle.name().empty() ? "it was freed with its last user" : "it was removed, or not made yet (open_or_create())";
+  throw HandleError(what + ": there is no such object in the domain " + domain_directory() + "; " + why +
+                    ", or it lives in another domain (set BROOD_DOMAIN)");
 }
 
 void check_name(std::string_view name) {
@@ -226,7 +229,7 @@ detail::Object create(const CreateRequest& request, const std::function<void(voi
   detail::Object made = make_and_publish(request, id, object_file(id, request.name), init);
   if (!made)
     throw AlreadyExists("there is already an object named '" + std::string(request.name) + "' in " +
-                        domain_directory());
+                        domain_directory() + "; use open_or_create() to share it, or remove() it first");
   return made;
 }
 
@@ -249,7 +252,7 @@ detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
 
 detail::Object open(const Handle& handle, Kind kind, const Payload& payload) {
   if (handle.kind() != kind) {
-    throw TypeMismatch(handle.str() + " is the handle of a " + quoted(handle.kind()) + ", it was opened as a " +
+    throw TypeMismatch(handle.str() + " is a handle of kind " + quoted(handle.kind()) + ", it was opened as " +
                        quoted(kind));
   }
   return open_file_of(handle, kind, payload, false);
@@ -293,7 +296,7 @@ bool remove_named(std::string_view name, Kind kind) {
   const bool whole = ::pread(fd.get(), raw, sizeof raw, 0) == static_cast<ssize_t>(sizeof raw);
   const auto& header = *reinterpret_cast<const SegmentHeader*>(raw);
   if (whole && header.magic == kMagic && static_cast<Kind>(header.kind) != kind) {
-    throw TypeMismatch("'" + std::string(name) + "' is a " + quoted(static_cast<Kind>(header.kind)) + ", not a " +
+    throw TypeMismatch("'" + std::string(name) + "' is of kind " + quoted(static_cast<Kind>(header.kind)) + ", not " +
                        quoted(kind) + "; it was not removed");
   }
   if (::unlink(path.c_str()) != 0) {

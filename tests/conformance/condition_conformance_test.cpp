@@ -91,9 +91,10 @@ TEST_P(ConditionConformance, NotifyAllWakesSixAndTimedOutSleepersLeaveNoTrace) {
   expect_no_waiters(condition);
 
   std::vector<std::unique_ptr<Worker>> all;
-  for (int i = 0; i < 3; ++i) {
-    all.push_back(std::make_unique<Worker>(body(), sleep_once, condition, lock, sleeping, woken));
-    all.push_back(std::make_unique<Worker>(Body::thread, sleep_once, condition, lock, sleeping, woken));
+  // Processes first: under fork they would be made among threads, which sanitizers' allocators do not survive.
+  for (const auto kind : {body(), Body::thread}) {
+    for (int i = 0; i < 3; ++i)
+      all.push_back(std::make_unique<Worker>(kind, sleep_once, condition, lock, sleeping, woken));
   }
   support::await_sleepers(condition.handle(), 6);
   expect_woken(condition, woken, 0, 6);
@@ -113,9 +114,10 @@ TEST_P(ConditionConformance, NotifyNWakesNAndASurplusHasNoLaterEffect) {
   brood::Semaphore sleeping(0);
   brood::Semaphore woken(0);
   std::vector<std::unique_ptr<Worker>> all;
-  for (int i = 0; i < 3; ++i) {
-    all.push_back(std::make_unique<Worker>(body(), sleep_once, condition, lock, sleeping, woken));
-    all.push_back(std::make_unique<Worker>(Body::thread, sleep_once, condition, lock, sleeping, woken));
+  // Processes first: under fork they would be made among threads, which sanitizers' allocators do not survive.
+  for (const auto kind : {body(), Body::thread}) {
+    for (int i = 0; i < 3; ++i)
+      all.push_back(std::make_unique<Worker>(kind, sleep_once, condition, lock, sleeping, woken));
   }
   support::await_sleepers(condition.handle(), 6);
   notify_under_lock(condition, lock, 1);

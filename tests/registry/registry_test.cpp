@@ -325,11 +325,13 @@ TEST_F(RegistryLadder, ProcessInANewPidNamespaceIsRefused) {
 
 TEST_F(RegistryLadder, ForkedChildThatEntersANewPidNamespaceIsRefused) {
   brood::Lock lock;
-  Child child([&](Line&) {
-    require(enter_pid_namespace(), "unshare");
-    Child inner([&](Line&) { EXPECT_THROW(lock.lock(), brood::UsageError); }, Ending::quick);
-    require(inner.wait() == 0, "refused");
-  });
+  Child child(
+      [&](Line&) {
+        require(enter_pid_namespace(), "unshare");
+        Child inner([&](Line&) { EXPECT_THROW(lock.lock(), brood::UsageError); }, Ending::quick);
+        require(inner.wait() == 0, "refused");
+      },
+      Ending::quick);  // the leak checker's helper would be born into the new namespace
   EXPECT_EQ(child.wait(), 0);
 }
 

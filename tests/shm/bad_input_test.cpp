@@ -228,6 +228,7 @@ TEST_F(BadInput, NoFreeDescriptorIsAnOsErrorWithTheCure) {
   Child child([&](Line&) {
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
+    const rlimit before = limit;
     limit.rlim_cur = 3;
     require(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
     for (const auto& attempt : std::vector<std::function<void()>>{[] { const brood::Event event; },
@@ -240,6 +241,7 @@ TEST_F(BadInput, NoFreeDescriptorIsAnOsErrorWithTheCure) {
         EXPECT_NE(std::string(error.what()).find("ulimit -n"), std::string::npos) << error.what();
       }
     }
+    require(::setrlimit(RLIMIT_NOFILE, &before) == 0, "setrlimit");  // sanitizers need descriptors at the end
   });
   EXPECT_EQ(child.wait(), 0);
 }

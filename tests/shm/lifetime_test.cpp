@@ -32,8 +32,8 @@ TEST_F(Lifetime, LastUserThatClosesFrees) {
 TEST_F(Lifetime, NormalExitFreesWhatTheProcessHadOpen) {
   const auto before = files();
   Child child([](Line&) {
-    static const brood::Lock kept;    // with static storage
-    auto* lost = new brood::Event();  // never destroyed
+    static const brood::Lock kept;           // with static storage
+    static auto* lost = new brood::Event();  // never destroyed
     lost->set();
   });
   EXPECT_EQ(child.wait(), 0);
@@ -189,7 +189,8 @@ TEST_F(Lifetime, FilesThatAreNotOursAreLeftAlone) {
   }
   EXPECT_EQ(support::poke([&] { own.choose(); }, "lock").said, "ok\n");
   // The registry stays as long as anything else does.
-  EXPECT_EQ(support::files_below(own.path()), (std::set<std::string>{"0123456789abcdeg", "=named", "pin.zzz", "readme.txt", "registry"}));
+  EXPECT_EQ(support::files_below(own.path()),
+            (std::set<std::string>{"0123456789abcdeg", "=named", "pin.zzz", "readme.txt", "registry"}));
 }
 
 }  // namespace
