@@ -396,6 +396,8 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
   }
   Sleeper sleeper(registry::Operation::put, Kind::queue, object_.id(), deadline);
   const auto may_append = [&] { return can_append(body, units); };
+  // However we go: a wake-up that came to us and was not used is handed on.
+  const absl::Cleanup baton = [&] { pass_baton(body.not_full, sleeper, may_append); };
   for (;;) {
     {
       SideLock lock(body, body.producers, context_of(object_), deadline);
@@ -427,13 +429,11 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
         pins.committed();
         lock.release();
         body.not_empty.notify();
-        pass_baton(body.not_full, sleeper, may_append);
         return true;
       }
     }
     if (deadline.is_poll() || !wait_until_ready(body.not_full, sleeper, g_not_full_spin, may_append)) break;
   }
-  pass_baton(body.not_full, sleeper, may_append);
   return false;
 }
 
@@ -443,6 +443,7 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
   QueueBody& body = body_of(object_);
   Sleeper sleeper(registry::Operation::get, Kind::queue, object_.id(), deadline);
   const auto may_take = [&] { return can_take(body); };
+  const absl::Cleanup baton = [&] { pass_baton(body.not_empty, sleeper, may_take); };
   for (;;) {
     // Read before the queue is found empty: who has seen the shutdown sees all that was put before it.
     const auto shut = static_cast<Shutdown>(body.shutdown.load(std::memory_order_acquire));
@@ -466,9 +467,8 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
         body.head.store(head.after(units).pack(), std::memory_order_release);
         if (has_pins) shm::header_of(&body).pins_spent.store(after.message + 1);
         lock.release();
-        body.not_full.notify();
+        body.not_full.notify_every();
         if (has_pins) after.unpin(object_.id());
-        pass_baton(body.not_empty, sleeper, may_take);
         if (after.wrong_size)
           throw DecodeError(handle().str() + ": took an item of " + std::to_string(size) +
                             " bytes where its type has another size");
@@ -478,7 +478,6 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
     if (shut == Shutdown::draining) throw_closed("it was shut down and all its items are taken");
     if (deadline.is_poll() || !wait_until_ready(body.not_empty, sleeper, g_not_empty_spin, may_take)) break;
   }
-  pass_baton(body.not_empty, sleeper, may_take);
   return false;
 }
 

@@ -1,6 +1,7 @@
 // WakeWord: "something may have changed" between one who puts and one who waits.
 #pragma once
 
+#include <climits>
 #include <cstdint>
 
 #include "os/futex.hpp"
@@ -24,7 +25,13 @@ struct WakeWord {
     // second look sees the new state.
     os::fence_after_read_modify_write();
     if ((word.load(std::memory_order_relaxed) & 1) != 0) [[unlikely]]
-      take_mark();
+      take_mark(1);
+  }
+  /// The same, waking all: where sleepers wait for different amounts, the one that is woken may not be the one that can go.
+  void notify_every() noexcept {
+    os::fence_after_read_modify_write();
+    if ((word.load(std::memory_order_relaxed) & 1) != 0) [[unlikely]]
+      take_mark(INT_MAX);
   }
   void notify_all() noexcept {
     word.fetch_add(2);
@@ -32,11 +39,11 @@ struct WakeWord {
   }
 
  private:
-  void take_mark() noexcept {
+  void take_mark(int count) noexcept {
     std::uint32_t seen = word.load();
     while ((seen & 1) != 0) {
       if (!word.compare_exchange_weak(seen, (seen & ~1U) + 2)) continue;
-      os::futex_wake(word, 1);
+      os::futex_wake(word, count);
       return;
     }
   }

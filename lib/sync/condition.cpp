@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -150,7 +151,7 @@ class Condition::Waiting {
   }
   ~Waiting() {
     // Taken by ourselves or given up below; still set only if taking the user's lock again has thrown: hand it on.
-    if (entry_ == nullptr || entry_->state.load() == kFree) return;
+    if (entry_ == nullptr) return;
     const Table table(body_, context_);
     take_out(body_, *entry_);
   }
@@ -170,14 +171,14 @@ class Condition::Waiting {
   }
 
   /// The notification has been acted on: its receiver holds the lock again.
-  void done() noexcept { entry_->state.store(kFree, std::memory_order_release); }
+  void done() noexcept { std::exchange(entry_, nullptr)->state.store(kFree, std::memory_order_release); }
 
  private:
   /// True if nobody has notified us.
   bool give_up() {
     const Table table(body_, context_);
     if (entry_->state.load() == kNotified) return false;
-    entry_->state.store(kFree);
+    std::exchange(entry_, nullptr)->state.store(kFree);
     return true;
   }
 
