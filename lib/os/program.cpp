@@ -1,6 +1,7 @@
 #include "os/program.hpp"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
@@ -188,6 +189,18 @@ void restore_descriptor_limit(unsigned long soft) noexcept {
   if (soft == 0 || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = soft;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::size_t thread_stack_bytes(std::size_t bytes) noexcept {
+  // glibc's own answer, which only dlsym gives: PTHREAD_STACK_MIN plus the program's static thread-local storage.
+  using MinStack = std::size_t (*)(const pthread_attr_t*);
+  static const auto min_stack = reinterpret_cast<MinStack>(::dlsym(RTLD_DEFAULT, "__pthread_get_minstack"));
+  if (min_stack == nullptr) return bytes;
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  const std::size_t least = min_stack(&attributes);
+  ::pthread_attr_destroy(&attributes);
+  return bytes + least;
 }
 
 }  // namespace brood::inline v1::os

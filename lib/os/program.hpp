@@ -2,6 +2,7 @@
 #pragma once
 
 #include <csignal>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -47,5 +48,8 @@ void reset_signals_after_fork() noexcept;
 /// Raises the soft limit of descriptors to the hard one; returns what it was.
 [[nodiscard]] unsigned long raise_descriptor_limit() noexcept;
 void restore_descriptor_limit(unsigned long soft) noexcept;
+
+/// Stack for a thread of ours that needs `bytes` itself: thread-local variables of the program lie on it too.
+[[nodiscard]] std::size_t thread_stack_bytes(std::size_t bytes) noexcept;
 
 }  // namespace brood::inline v1::os

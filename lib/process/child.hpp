@@ -1,6 +1,8 @@
 // Child: a started process, as its creator sees it; and all of them together.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -33,6 +35,8 @@ class Child : public std::enable_shared_from_this<Child> {
 
   [[nodiscard]] pid_t pid() const noexcept { return launched_.pid; }
   [[nodiscard]] int pidfd() const noexcept { return launched_.pidfd.get(); }
+  /// pid of the process that started it.
+  [[nodiscard]] pid_t creator() const noexcept { return creator_; }
   [[nodiscard]] bool is_daemon() const noexcept { return daemon_; }
   [[nodiscard]] std::string name() const;
   void set_name(std::string name);
@@ -54,6 +58,7 @@ class Child : public std::enable_shared_from_this<Child> {
  private:
   Launched launched_;
   const bool daemon_;
+  const pid_t creator_ = ::getpid();
   std::atomic<bool> ready_ = false;
   mutable std::mutex mutex_;  ///< guards what follows, and launched_.socket once the child is up
   std::string name_;

@@ -110,7 +110,6 @@ void end_at_once(int code) noexcept {
 
 void end_of_clone(int code) noexcept {
   flush_standard_streams();
-  registry::leave();
   // A clone shares its parent's attachments and may be their last user.
   shm::let_go_of_everything();
   ::_exit(code & 0xff);
@@ -141,7 +140,7 @@ void end_with_parent(base::UniqueFd parent_pidfd) {
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  ::pthread_attr_setstacksize(&attributes, kWatcherStack);
+  ::pthread_attr_setstacksize(&attributes, os::thread_stack_bytes(kWatcherStack));
   pthread_t thread;
   const int error = ::pthread_create(&thread, &attributes, watch_parent, watch.get());
   ::pthread_attr_destroy(&attributes);

@@ -39,6 +39,8 @@ Family& family() {
   return *it;
 }
 
+[[maybe_unused]] const Family& g_made_at_load = family();
+
 void end_and_join_children() noexcept {
   // A forked process inherits this handler, but not the children.
   if (family().exit_watched_for != ::getpid()) return;
@@ -79,6 +81,7 @@ std::vector<std::shared_ptr<Child>> all_children() {
   std::vector<std::shared_ptr<Child>> out;
   const std::lock_guard guard(family().mutex);
   for (Child* child : family().children) {
+    if (child->creator() != ::getpid()) continue;  // the application forked: the parent's
     // One whose last owner is about to destroy it waits for the mutex; it has been joined already.
     if (auto held = child->weak_from_this().lock()) out.push_back(std::move(held));
   }

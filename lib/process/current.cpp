@@ -39,6 +39,8 @@ State& state() {
   return *it;
 }
 
+[[maybe_unused]] const State& g_made_at_load = state();
+
 }  // namespace
 
 Identity current() {

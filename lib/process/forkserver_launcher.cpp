@@ -1,5 +1,6 @@
 // The parent's side of the forkserver.
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,6 +53,8 @@ bool Server::request() {
 
 void Server::dismiss() noexcept {
   if (!it_.pidfd || owner_ != ::getpid()) return;
+  // Reaches the server even if a process that the application forked has a copy of our end.
+  ::shutdown(it_.socket.get(), SHUT_RDWR);
   it_.socket.reset();
   if (!os::wait_ended(it_.pidfd.get(), Deadline::never().capped(kGraceNs))) {
     (void)os::pidfd_send_signal(it_.pidfd.get(), SIGKILL);
