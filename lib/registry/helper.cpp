@@ -20,6 +20,15 @@ constexpr std::int64_t kBuryPatienceNs = 5'000'000;
 
 enum class Direction : std::uint8_t { successors, predecessors };
 
+/// Whose killing must be noticed: alive, or leaving and not yet done with telling the others.
+bool is_watched(const StateWord& state) noexcept {
+  return state.state == SlotState::alive || state.state == SlotState::leaving;
+}
+bool is_watched(Id id) noexcept {
+  const StateWord state = StateWord::unpack(slot(id).state.load());
+  return is_watched(state) && (state.generation & kGenerationMask) == generation_of(id);
+}
+
 /// The `skip`-th living slot after (or before) `index` on the ring of used slots; 0 if there is none.
 std::uint32_t neighbour(std::uint32_t index, Direction direction, unsigned skip) noexcept {
   Registry& all = registry();
@@ -30,7 +39,7 @@ std::uint32_t neighbour(std::uint32_t index, Direction direction, unsigned skip)
     const std::uint32_t shift = direction == Direction::successors ? step : ring - step % ring;
     const std::uint32_t i = 1 + (index - 1 + shift) % ring;
     if (i == index) continue;
-    if (StateWord::unpack(all.slots[i].state.load()).state != SlotState::alive) continue;
+    if (!is_watched(StateWord::unpack(all.slots[i].state.load()))) continue;
     if (skip-- == 0) return i;
   }
   return 0;
@@ -39,7 +48,7 @@ std::uint32_t neighbour(std::uint32_t index, Direction direction, unsigned skip)
 /// What the identity in a slot says, read only while the generation stands.
 bool read_identity(Id id, os::ProcessIdentity& out) noexcept {
   out = slot(id).identity;
-  return is_alive(id);
+  return is_watched(id);
 }
 
 /// The descriptor was opened long ago; an application that closes descriptors that are not its own may have put another
@@ -60,7 +69,7 @@ void bury(Id id) noexcept {
   Slot& dead = slot(id);
   std::uint64_t word = dead.state.load();
   const StateWord state = StateWord::unpack(word);
-  if (state.state != SlotState::alive || (state.generation & kGenerationMask) != generation_of(id)) return;
+  if (!is_watched(state) || (state.generation & kGenerationMask) != generation_of(id)) return;
   dead.dead_pid.store(state.pid);
   // SYNC burial: release; whoever sees the slot freed sees everything that was known before.
   if (!dead.state.compare_exchange_strong(word, state.freed().pack())) return;
@@ -82,7 +91,7 @@ void pause_for_end(int pidfd, long ns) noexcept {
 bool bury_when_gone(Id id, const os::ProcessIdentity& who, const os::Watch& watch, std::int64_t patience_ns) noexcept {
   const std::int64_t start = Deadline::clock_ns();
   for (unsigned round = 0;; ++round) {
-    if (!is_alive(id)) return true;
+    if (!is_watched(id)) return true;
     if (proved_gone(id, who, watch)) {
       bury(id);
       return true;
@@ -105,17 +114,18 @@ struct Watched {
     watch = {};
     if (!read_identity(other, who)) return;
     watch = os::watch(who);
-    if (is_alive(other)) id = other;
+    if (is_watched(other)) id = other;
   }
 };
 
 Id id_in(std::uint32_t index) noexcept {
   const StateWord state = StateWord::unpack(registry().slots[index].state.load());
-  return state.state == SlotState::alive ? make_id(state.generation, index) : kNobody;
+  return is_watched(state) ? make_id(state.generation, index) : kNobody;
 }
 
 /// Follows the two next living slots; true if all of them are alive and can be slept on.
 bool choose(std::uint32_t my_index, std::array<Watched, kWatchers>& watched) noexcept {
+  bool settled = true;
   for (unsigned i = 0; i < kWatchers; ++i) {
     const std::uint32_t index = neighbour(my_index, Direction::successors, i);
     const Id wanted = index == 0 ? kNobody : id_in(index);
@@ -130,11 +140,11 @@ bool choose(std::uint32_t my_index, std::array<Watched, kWatchers>& watched) noe
       if (watched[i].id != wanted) return false;
     }
     if (watched[i].watch.state == os::Watch::State::gone || marked_by_kernel(slot(wanted))) {
-      bury_when_gone(wanted, watched[i].who, watched[i].watch, kBuryPatienceNs);
-      return false;
+      if (bury_when_gone(wanted, watched[i].who, watched[i].watch, kBuryPatienceNs)) return false;
+      settled = false;  // it dies slowly; its neighbour is looked at all the same
     }
   }
-  return true;
+  return settled;
 }
 
 void sleep_until_news(Slot& mine, std::uint32_t kick, const std::array<Watched, kWatchers>& watched) noexcept {
@@ -145,7 +155,7 @@ void sleep_until_news(Slot& mine, std::uint32_t kick, const std::array<Watched, 
     if (other == kNobody) continue;
     os::Word& word = live_word(slot(other), i);
     const std::uint32_t live = word.load();
-    if ((live & os::kThreadDied) != 0 || !is_alive(other)) return;
+    if ((live & os::kThreadDied) != 0 || !is_watched(other)) return;
     words[count++] = {&word, live};
   }
   const auto& can = os::capabilities();
@@ -172,7 +182,7 @@ void pass_wakes_on(const std::array<Watched, kWatchers>& watched) noexcept {
 /// The fallback timer's look: a stopped watcher, or a kernel that skipped the mark.
 void look_round(std::array<Watched, kWatchers>& watched) noexcept {
   for (auto& other : watched) {
-    if (other.id == kNobody || !is_alive(other.id)) continue;
+    if (other.id == kNobody || !is_watched(other.id)) continue;
     if (!marked_by_kernel(slot(other.id)) && held_pidfd_ended(other.who, other.watch.pidfd.get())) {
       registry().heads.deaths_by_tick.fetch_add(1);
       bury_when_gone(other.id, other.who, other.watch, 0);
@@ -225,6 +235,9 @@ void run_helper(Id me) noexcept {
   }
   g_self.helper_ended.store(me);
   os::futex_wake_all(g_self.helper_ended);
+  // The kernel's mark at our end has to tell of a killing until the slot is free.
+  for (Id left = g_self.left.load(); left != me; left = g_self.left.load())
+    os::futex_wait(g_self.left, left, Deadline::never());
 }
 
 }  // namespace brood::inline v1::registry

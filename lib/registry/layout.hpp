@@ -37,9 +37,11 @@ constexpr Id make_id(std::uint32_t generation, std::uint32_t slot) noexcept {
 ///   state    means                                          next
 ///   free     nobody; generation is that of the next user     joining (CAS by the joiner, with its pid)
 ///   joining  a process fills the slot in                     alive (by its helper), or free when its pid is gone
-///   alive    the process may hold locks and permits          free with generation + 1: by the process when it leaves
-///                                                            cleanly, or by whoever has proved its death
-enum class SlotState : std::uint32_t { free = 0, joining = 1, alive = 2 };
+///   alive    the process may hold locks and permits          leaving, by the process itself; free with generation + 1 by
+///                                                            whoever has proved its death
+///   leaving  it holds nothing any more; others are being     free with generation + 1: by itself, or by whoever has proved
+///            told                                            its death and tells them instead
+enum class SlotState : std::uint32_t { free = 0, joining = 1, alive = 2, leaving = 3 };
 struct StateWord {
   std::uint32_t pid = 0;
   std::uint32_t generation = 0;

@@ -20,7 +20,9 @@
 #include "brood/error.hpp"
 #include "os/capabilities.hpp"
 #include "os/files.hpp"
+#include "os/program.hpp"
 #include "registry/objects.hpp"
+#include "shm/attachments.hpp"
 #include "shm/segment.hpp"
 
 namespace brood::inline v1::registry {
@@ -46,10 +48,16 @@ Mapping& mapping() {
     // Taken across fork, so that no child inherits it locked by a thread that it does not have.
     base::hold_across_fork(base::ForkOrder::registry,
                            {[] { mapping().mutex.lock(); }, [] { mapping().mutex.unlock(); }});
+    shm::set_farewell(&leave);
     return made;
   }();
   return *it;
 }
+
+[[maybe_unused]] const Mapping& g_made_at_load = mapping();
+
+/// At exit the mapping is replaced by zeros; an exit handler or destructor that comes later needs the real one.
+bool stands(void* body) noexcept { return body != nullptr && shm::header_of(body).magic == shm::kMagic; }
 
 /// Signals stay out of joining and leaving: a handler that used a lock in the middle would wait for itself.
 class SignalsBlocked {
@@ -71,6 +79,9 @@ class SignalsBlocked {
 class JoiningTurn {
  public:
   JoiningTurn() noexcept {
+    // First: a child forked from here on finds the turn free.
+    static_assert(sizeof(Self) == kPage);
+    wiped_ = ::madvise(&g_self, sizeof g_self, MADV_WIPEONFORK) == 0;
     for (;;) {
       std::uint32_t free = 0;
       if (g_self.joining.compare_exchange_strong(free, 1)) return;
@@ -83,12 +94,15 @@ class JoiningTurn {
   }
   JoiningTurn(const JoiningTurn&) = delete;
   JoiningTurn& operator=(const JoiningTurn&) = delete;
+  bool wiped_ = false;
 };
 
 void map_registry() {
   const auto init = [](void* body) { static_cast<Registry*>(body)->heads.pid_namespace = os::pid_namespace(); };
   auto& mine = mapping();
-  if (!mine.object) {
+  if (!stands(g_registry.load())) {
+    // Left where it is: threads still running may look at it.
+    if (mine.object) (void)new detail::Object(std::move(mine.object));
     bool alone = false;
     mine.object = shm::join_registry(sizeof(Registry), sizeof(Heads), init, alone);
     g_registry.store(static_cast<Registry*>(mine.object.body()));
@@ -115,6 +129,9 @@ Id claim_slot() {
   Registry& all = registry();
   for (std::uint32_t i = 1; i < kSlots; ++i) {
     Slot& candidate = all.slots[i];
+    if (i >= all.heads.slots_used.load() && os::populate(&candidate, kPage) == -ENOSPC) {
+      throw NoSpace("no room in " + domain_directory() + " for this process's record (4096 bytes)");
+    }
     std::uint64_t word = candidate.state.load();
     StateWord state = StateWord::unpack(word);
     if (state.state == SlotState::joining && joiner_is_gone(state)) {
@@ -123,9 +140,6 @@ Id claim_slot() {
       word = state.pack();
     }
     if (state.state != SlotState::free) continue;
-    if (i >= all.heads.slots_used.load() && os::populate(&candidate, kPage) == -ENOSPC) {
-      throw NoSpace("no room in " + domain_directory() + " for this process's record (4096 bytes)");
-    }
     if (!candidate.state.compare_exchange_strong(word, StateWord{pid, state.generation, SlotState::joining}.pack()))
       continue;
     std::uint32_t used = all.heads.slots_used.load();
@@ -160,7 +174,7 @@ void fill_slot(Slot& mine) {
 int start_helper(Id id) noexcept {
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
-  ::pthread_attr_setstacksize(&attributes, kHelperStack);
+  ::pthread_attr_setstacksize(&attributes, os::thread_stack_bytes(kHelperStack));
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
   const auto body = [](void* argument) -> void* {
@@ -176,7 +190,7 @@ int start_helper(Id id) noexcept {
 }
 
 /// Somebody may be asleep on what this process held: look at what every thread says it waits for.
-bool anybody_waits_for(Id me) noexcept {
+bool anybody_waits() noexcept {
   Registry& all = registry();
   const std::uint32_t used = all.heads.slots_used.load();
   for (std::uint32_t i = 1; i < used; ++i) {
@@ -184,7 +198,7 @@ bool anybody_waits_for(Id me) noexcept {
     if (StateWord::unpack(other.state.load()).state != SlotState::alive) continue;
     if (other.unrecorded_sleepers.load() != 0) return true;
     for (auto& record : other.threads) {
-      if (record.blocked_on.load() == me) return true;
+      if (record.blocked_on.load() != kNobody) return true;
     }
   }
   return false;
@@ -193,7 +207,7 @@ bool anybody_waits_for(Id me) noexcept {
 }  // namespace
 
 void keep() {
-  if (g_registry.load(std::memory_order_relaxed) != nullptr) [[likely]]
+  if (stands(g_registry.load(std::memory_order_acquire))) [[likely]]
     return;
   auto& mine = mapping();
   const std::lock_guard guard(mine.mutex);
@@ -204,8 +218,7 @@ Id join() {
   const SignalsBlocked blocked;
   const JoiningTurn turn;
   if (const Id id = g_self.id.load(); id != kNobody) return id;
-  static_assert(sizeof(Self) == kPage);
-  if (::madvise(&g_self, sizeof g_self, MADV_WIPEONFORK) != 0) throw OsError(errno, "MADV_WIPEONFORK (Linux 4.14)");
+  if (!turn.wiped_) throw OsError(errno, "MADV_WIPEONFORK (Linux 4.14)");
   Id id = kNobody;
   {
     auto& mine = mapping();
@@ -219,7 +232,6 @@ Id join() {
     mine.state.store(StateWord::unpack(mine.state.load()).freed().pack());
     throw OsError(error, "cannot start brood's helper thread (limit of threads or memory?)");
   }
-  std::atexit([] { leave(); });
   // Whoever was killed may have been the last user of something.
   if (registry().heads.needs_gc.exchange(0) != 0) gc();
   return id;
@@ -237,30 +249,33 @@ void leave() noexcept {
   const bool claims = mine.claims.load() != 0;
   g_self.id.store(kNobody);
   g_self.records_in_use.store(0);
-  std::uint64_t word = mine.state.load();
-  std::array<std::uint32_t, kWatchers> live{};
-  for (unsigned watcher = 0; watcher < kWatchers; ++watcher) live[watcher] = live_word(mine, watcher).load();
-  mine.dead_pid.store(StateWord::unpack(word).pid);
-  // SYNC leave: the freed state comes before the look at the sleepers' records, and they publish before they look at
-  // it; all four are sequentially consistent, so one of the two sees the other.
-  mine.state.compare_exchange_strong(word, StateWord::unpack(word).freed().pack(), std::memory_order_seq_cst);
-  // Only now: until the slot is freed the kernel's mark has to tell of a killing. By CAS: the slot may have its next user.
-  for (unsigned watcher = 0; watcher < kWatchers; ++watcher)
-    live_word(mine, watcher).compare_exchange_strong(live[watcher], 0);
+  StateWord state = StateWord::unpack(mine.state.load());
+  state.state = SlotState::leaving;
+  mine.dead_pid.store(state.pid);
+  // SYNC leave: that we are going comes before the look at the sleepers' records, and they publish before they look at
+  // it; all four are sequentially consistent, so one of the two sees the other. Killed from here on: we are buried.
+  mine.state.store(state.pack());
   heads.clean_leaves.fetch_add(1, std::memory_order_relaxed);
-  if (!alone || claims || anybody_waits_for(me)) {
+  if (!alone || claims || anybody_waits()) {
     broadcast();
   } else {
     heads.quiet_leaves.fetch_add(1, std::memory_order_relaxed);
   }
-  kick_watchers_of(slot_of(me));
-  // Our own helper looks at g_self.id when it is kicked, and ends.
+  // Our own helper looks at g_self.id when it is kicked. It may be burying somebody: that must be done before we are free.
   mine.kick.fetch_add(1);
   os::futex_wake_all(mine.kick);
-  // Until it has passed on a wake-up that it may have swallowed: at exit our mapping goes right after this.
   for (Id ended = g_self.helper_ended.load(); ended != me; ended = g_self.helper_ended.load()) {
     os::futex_wait(g_self.helper_ended, ended, Deadline::never());
   }
+  std::array<std::uint32_t, kWatchers> live{};
+  for (unsigned watcher = 0; watcher < kWatchers; ++watcher) live[watcher] = live_word(mine, watcher).load();
+  mine.state.store(state.freed().pack());
+  kick_watchers_of(slot_of(me));
+  // Last, and by CAS: the slot may have its next user.
+  for (unsigned watcher = 0; watcher < kWatchers; ++watcher)
+    live_word(mine, watcher).compare_exchange_strong(live[watcher], 0);
+  g_self.left.store(me);
+  os::futex_wake_all(g_self.left);
 }
 
 void broadcast() noexcept {
@@ -272,7 +287,7 @@ void broadcast() noexcept {
 std::int64_t pid_of(Id id) noexcept {
   if (id == kNobody || g_registry.load() == nullptr) return 0;
   const StateWord state = StateWord::unpack(slot(id).state.load());
-  if (state.state == SlotState::alive && (state.generation & kGenerationMask) == generation_of(id)) return state.pid;
+  if (state.state != SlotState::free && (state.generation & kGenerationMask) == generation_of(id)) return state.pid;
   const bool last_user = ((generation_of(id) + 1) & kGenerationMask) == (state.generation & kGenerationMask);
   return last_user ? slot(id).dead_pid.load() : 0;
 }

@@ -16,7 +16,8 @@ struct alignas(4096) Self {
   std::atomic<std::uint32_t> joining;         ///< 1 while some thread joins or leaves
   std::atomic<std::uint64_t> records_in_use;  ///< bit per thread record of our slot
   std::atomic<Id> helper_ended;               ///< identity whose helper has done its last act
-  char fill[4096 - 24];
+  std::atomic<Id> left;                       ///< identity whose slot is free: its helper may end
+  char fill[4096 - 28];
 };
 extern Self g_self;
 extern std::atomic<Registry*> g_registry;

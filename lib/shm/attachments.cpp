@@ -1,5 +1,6 @@
 #include "shm/attachments.hpp"
 
+#include <atomic>
 #include <boost/interprocess/detail/os_file_functions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
@@ -10,6 +11,7 @@
 
 #include "absl/container/btree_set.h"
 #include "base/fork_order.hpp"
+#include "base/hex.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "shm/domain.hpp"
@@ -54,7 +56,12 @@ Lists& lists() {
   return *it;
 }
 
+/// At load: a fork by one thread must not meet another that registers or initialises here.
+[[maybe_unused]] const Lists& g_made_at_load = lists();
+
 bool g_exit_handler_registered = false;  // under the lists' mutex
+
+constinit std::atomic<void (*)() noexcept> g_farewell = nullptr;
 
 void let_go_of_mappings() noexcept {
   std::vector<std::string> files;
@@ -62,8 +69,18 @@ void let_go_of_mappings() noexcept {
     auto& all = lists();
     const std::lock_guard guard(all.mutex);
     for (auto* it = all.first; it != nullptr; it = it->next) {
+      if (it->file == kRegistryFile) continue;
       os::replace_by_zeros(it->base, it->size_bytes);
-      if (it->name.empty() && it->file != kRegistryFile) files.push_back(it->file);
+      if (std::string file = file_to_reclaim(*it); !file.empty()) files.push_back(std::move(file));
+    }
+  }
+  // Only now: threads still running can write to nothing that others may take over.
+  if (const auto farewell = g_farewell.load()) farewell();
+  {
+    auto& all = lists();
+    const std::lock_guard guard(all.mutex);
+    for (auto* it = all.first; it != nullptr; it = it->next) {
+      if (it->file == kRegistryFile) os::replace_by_zeros(it->base, it->size_bytes);
     }
     files.insert(files.end(), all.orphans.begin(), all.orphans.end());
     all.orphans.clear();
@@ -97,6 +114,11 @@ detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint6
   if (all.first != nullptr) all.first->previous = made.get();
   all.first = made.get();
   return made.release();
+}
+
+std::string file_to_reclaim(const detail::Attachment& attachment) {
+  if (attachment.name.empty()) return attachment.file;
+  return may_hold_handles(attachment.kind) ? base::hex16(attachment.id) : std::string();
 }
 
 void detach(detail::Attachment* attachment) noexcept {
@@ -135,6 +157,8 @@ void let_go_of_everything() noexcept {
   let_go_of_mappings();
   remove_domain_if_empty();
 }
+
+void set_farewell(void (*leave)() noexcept) noexcept { g_farewell.store(leave); }
 
 void register_exit_handler() {
   auto& all = lists();

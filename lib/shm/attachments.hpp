@@ -22,6 +22,8 @@ void forget_orphan(const std::string& file) noexcept;
 /// Runs at exit after the objects with static storage that were made before: replaces every mapping by private zeros,
 /// so that threads still running do no harm, then frees what nobody uses.
 void register_exit_handler();
+/// What is called when no object is mapped any more, before the registry's mapping goes.
+void set_farewell(void (*leave)() noexcept) noexcept;
 /// The same at once, for a process that ends without running its exit handlers.
 void let_go_of_everything() noexcept;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,16 +24,18 @@ namespace {
 
 constinit std::atomic<TidyPins> g_tidy_pins = nullptr;
 
-std::vector<std::string> list_domain() {
-  std::vector<std::string> files;
+/// Nothing: it cannot be read (out of descriptors?), which says nothing about what is in it.
+std::optional<std::vector<std::string>> read_domain() {
   DIR* dir = ::opendir(domain_directory().c_str());
-  if (dir == nullptr) return files;
+  if (dir == nullptr) return std::nullopt;
+  std::vector<std::string> files;
   while (const dirent* entry = ::readdir(dir)) {
     if (entry->d_name[0] != '.') files.emplace_back(entry->d_name);
   }
   ::closedir(dir);
   return files;
 }
+std::vector<std::string> list_domain() { return read_domain().value_or(std::vector<std::string>()); }
 
 /// The fields of a container that decide about its pins; `exists` is false once nobody can receive from it.
 struct Container {
@@ -51,6 +54,10 @@ bool read_header(int fd, SegmentHeader& header) noexcept {
 Container find_container(std::uint64_t id, const std::vector<std::string>& files) {
   const auto look = [&](const std::string& file, Container& out) {
     const base::UniqueFd fd(os::open_file(domain_path(file).c_str(), false));
+    if (!fd && fd.get() != -ENOENT) {
+      out = {true, 0, {}, 0};  // it is there and cannot be opened now (out of descriptors?): its pins stay
+      return true;
+    }
     SegmentHeader header{};
     if (!fd || !read_header(fd.get(), header) || header.id != id) return false;
     const std::string name = file.front() == '=' ? file.substr(1) : std::string();
@@ -96,7 +103,10 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
   if (::fstat(fd.get(), &st) != 0 || st.st_nlink == 0) return out;
   if (st.st_nlink > 1) return out;  // a handle is in transit
   // With the exclusive lock held nobody can join, and who has not joined can neither make nor open an object.
-  if (path == domain_path(kRegistryFile) && list_domain().size() > 1) return out;
+  if (path == domain_path(kRegistryFile)) {
+    const auto files = read_domain();
+    if (!files || files->size() > 1) return out;
+  }
   SegmentHeader header{};
   if (!read_header(fd.get(), header) || header.magic != kMagic) return out;  // no file of ours
   out.had_pins = header.may_have_pins.load(std::memory_order_relaxed) != 0;

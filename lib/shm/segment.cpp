@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/hex.hpp"
 #include "base/unique_fd.hpp"
 #include "brood/deadline.hpp"
 #include "brood/detail/object.hpp"
@@ -242,6 +243,11 @@ detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
     (void)reclaim(std::string(kRegistryFile));
     alone = nobody_has_mapped(path);
     if (const base::UniqueFd fd = open_locked(path, "the registry of the domain " + domain_directory())) {
+      struct stat st {};
+      if (::fstat(fd.get(), &st) != 0 || static_cast<std::size_t>(st.st_size) < kBodyOffset + body_bytes) {
+        throw TypeMismatch("the registry of the domain " + domain_directory() +
+                           " is damaged: it is too short; end all processes of the domain and remove the directory");
+      }
       return attach_checked(fd.get(), Handle(Kind::none, 0), Kind::none, {}, std::string(kRegistryFile));
     }
     alone = true;
@@ -299,10 +305,14 @@ bool remove_named(std::string_view name, Kind kind) {
     throw TypeMismatch("'" + std::string(name) + "' is of kind " + quoted(static_cast<Kind>(header.kind)) + ", not " +
                        quoted(kind) + "; it was not removed");
   }
-  if (::unlink(path.c_str()) != 0) {
+  // What others still use stays under its identity if handles may lie in it: their pins stand for that file.
+  const std::string unnamed = base::hex16(header.id);
+  const bool stays = whole && header.magic == kMagic && may_hold_handles(kind);
+  if ((stays ? ::rename(path.c_str(), domain_path(unnamed).c_str()) : ::unlink(path.c_str())) != 0) {
     if (errno == ENOENT) return false;
     throw OsError(errno, "cannot remove the object named '" + std::string(name) + "'");
   }
+  if (stays) (void)reclaim(unnamed);
   (void)reclaim(std::string(kRegistryFile));
   remove_domain_if_empty();
   return true;
@@ -325,10 +335,9 @@ void Object::throw_moved_from() {
 }
 
 void AttachmentCloser::operator()(Attachment* attachment) const noexcept {
-  const std::string file = attachment->file;
-  const bool named = !attachment->name.empty();
+  const std::string file = shm::file_to_reclaim(*attachment);
   shm::detach(attachment);
-  if (!named) shm::reclaim(file);
+  if (!file.empty()) shm::reclaim(file);
 }
 
 }  // namespace brood::inline v1::detail

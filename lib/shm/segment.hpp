@@ -115,6 +115,11 @@ void reclaim_orphans() noexcept;
 /// with it. Empty if the object does not exist. Errors: OsError.
 [[nodiscard]] base::UniqueFd hold(std::uint64_t id);
 
+/// Kinds whose payload may name other objects. A removed one keeps a file as long as somebody uses it.
+constexpr bool may_hold_handles(Kind kind) noexcept { return kind == Kind::queue; }
+/// The file that the last user of an attachment frees; empty for a named object, which stays until remove().
+[[nodiscard]] std::string file_to_reclaim(const detail::Attachment& attachment);
+
 /// Keeps `target` alive for message `message` of `container`; no-op for named objects, which live until removed.
 /// Errors: HandleError if the target does not exist any more.
 void pin(std::uint64_t container, std::uint64_t message, const Handle& target);

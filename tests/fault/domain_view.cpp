@@ -89,7 +89,8 @@ const Registry* DomainView::look() {
 }
 
 bool DomainView::has_unburied(const Registry& registry) {
-  return count_slots(registry, SlotState::alive, [](const auto& slot, StateWord) { return has_ended(slot); }) > 0;
+  const auto ended = [](const auto& slot, StateWord) { return has_ended(slot); };
+  return count_slots(registry, SlotState::alive, ended) + count_slots(registry, SlotState::leaving, ended) > 0;
 }
 
 bool DomainView::await_quiet() {

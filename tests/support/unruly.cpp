@@ -16,6 +16,7 @@ namespace {
 
 void leave_a_file() {
   std::filesystem::create_directories(support::test_domain());
+  std::filesystem::permissions(support::test_domain(), std::filesystem::perms::owner_all);
   std::ofstream(support::test_domain() / "left-behind") << "x";
 }
 
