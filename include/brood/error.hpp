@@ -63,10 +63,11 @@ class OsError : public detail::ErrorOf<std::system_error> {
       : ErrorOf(error_number, std::generic_category(), operation_and_object) {}
   ~OsError() override;
 };
-/// There is no room: /dev/shm (or the queue's byte budget) is full. The message gives size, free space and the remedy.
+/// There is no room: /dev/shm is full (ENOSPC), or an item can never fit into its queue's byte budget (EMSGSIZE). The
+/// message gives size, free space and the remedy.
 class NoSpace : public OsError {
  public:
-  explicit NoSpace(const std::string& what) : OsError(ENOSPC, what) {}
+  explicit NoSpace(const std::string& what, int error_number = ENOSPC) : OsError(error_number, what) {}
   ~NoSpace() override;
 };
 /// This process may not open the object or the domain: another user owns it, or its mode forbids it.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cerrno>
 #include <sstream>
 
 #include "absl/cleanup/cleanup.h"
@@ -391,8 +392,9 @@ bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> 
   const std::uint64_t units = channel::record::units_for(size);
   if (units + 1 > body.most_units || channel::record::size_of(size) != size) {
     throw NoSpace(handle().str() + ": a message of " + std::to_string(payload.size()) +
-                  " bytes can never fit, the queue's byte budget is " + std::to_string(body.most_units * 8) +
-                  "; make the queue with a larger QueueOptions::byte_budget (4 GiB a message at most)");
+                      " bytes can never fit, the queue's byte budget is " + std::to_string(body.most_units * 8) +
+                      "; make the queue with a larger QueueOptions::byte_budget (4 GiB a message at most)",
+                  EMSGSIZE);
   }
   Sleeper sleeper(registry::Operation::put, Kind::queue, object_.id(), deadline);
   const auto may_append = [&] { return can_append(body, units); };

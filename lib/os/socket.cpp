@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cerrno>
@@ -23,6 +24,11 @@ int lift_above_standard(base::UniqueFd& fd) noexcept {
 }
 
 }  // namespace
+
+std::uint64_t socket_inode(int socket) noexcept {
+  struct stat st {};
+  return ::fstat(socket, &st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
+}
 
 SocketPair packet_socket_pair() noexcept {
   SocketPair out;

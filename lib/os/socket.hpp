@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -32,6 +33,9 @@ struct Packet {
   bool truncated = false;    ///< the packet was longer, or its descriptor did not fit into this process's table
 };
 [[nodiscard]] Packet receive_packet(int socket, void* data, std::size_t size_bytes, Wait wait = Wait::yes) noexcept;
+
+/// Tells this socket from any other that is open; 0 if the descriptor is no socket.
+[[nodiscard]] std::uint64_t socket_inode(int socket) noexcept;
 
 /// Who made the pair that this descriptor belongs to; nothing if it is no Unix packet socket.
 struct Peer {

@@ -127,6 +127,8 @@ std::ostream& operator<<(std::ostream& out, StartMethod method) { return out << 
 StartMethod get_start_method() { return process::settled_start_method(); }
 
 void set_start_method(StartMethod method, bool force) {
+  if (method > StartMethod::forkserver)
+    throw UsageError("set_start_method(): " + std::to_string(static_cast<unsigned>(method)) + " is no start method");
   auto& it = process::state();
   const std::lock_guard guard(it.mutex);
   if (it.method && !force) {

@@ -38,10 +38,19 @@ std::shared_ptr<Server> start_server() {
 
 }  // namespace
 
-Server::Server(Launched launched) noexcept : it_(std::move(launched)), owner_(::getpid()) {}
+Server::Server(Launched launched) noexcept
+    : it_(std::move(launched)),
+      socket_inode_(os::socket_inode(it_.socket.get())),
+      pidfd_inode_(os::pidfd_inode(it_.pidfd.get())),
+      owner_(::getpid()) {}
 Server::~Server() { dismiss(); }
 
-bool Server::usable() const noexcept { return owner_ == ::getpid() && !gone_; }
+/// A program that closes every descriptor it does not know closes ours, and may get their numbers for files of its own.
+bool Server::has_its_descriptors() const noexcept {
+  return os::socket_inode(it_.socket.get()) == socket_inode_ && os::pidfd_inode(it_.pidfd.get()) == pidfd_inode_;
+}
+
+bool Server::usable() const noexcept { return owner_ == ::getpid() && !gone_ && has_its_descriptors(); }
 
 bool Server::request() {
   const char please = 1;
@@ -53,6 +62,16 @@ bool Server::request() {
 
 void Server::dismiss() noexcept {
   if (!it_.pidfd || owner_ != ::getpid()) return;
+  if (!has_its_descriptors()) {
+    // Not ours to close. The server ends by itself, since our end of its socket is gone.
+    (void)it_.socket.release();
+    (void)it_.pidfd.release();
+    it_.pidfd.reset(os::pidfd_open(it_.pid));
+    if (it_.pidfd && os::wait_ended(it_.pidfd.get(), Deadline::never().capped(kGraceNs)))
+      (void)os::reap(it_.pidfd.get());
+    it_.pidfd.reset();
+    return;
+  }
   // Reaches the server even if a process that the application forked has a copy of our end.
   ::shutdown(it_.socket.get(), SHUT_RDWR);
   it_.socket.reset();

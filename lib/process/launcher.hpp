@@ -54,7 +54,8 @@ class Server {
   [[nodiscard]] pid_t pid() const noexcept { return it_.pid; }
   [[nodiscard]] int pidfd() const noexcept { return it_.pidfd.get(); }
   [[nodiscard]] int control() const noexcept { return it_.socket.get(); }
-  /// False in a process that the application forked, and once the server is known to be gone.
+  /// False in a process that the application forked, once the server is known to be gone, and after the application
+  /// has closed our descriptors with its own.
   [[nodiscard]] bool usable() const noexcept;
   void give_up() noexcept { gone_ = true; }
   /// Held from the request until the child has come over the control socket: one at a time, as the server makes them.
@@ -67,7 +68,11 @@ class Server {
   void forget() noexcept;
 
  private:
+  [[nodiscard]] bool has_its_descriptors() const noexcept;
+
   Launched it_;  ///< its socket is the control socket
+  const std::uint64_t socket_inode_;
+  const std::uint64_t pidfd_inode_;
   std::mutex turn_;
   std::atomic<bool> gone_ = false;
   const pid_t owner_;  ///< only this process ends it; one that the application forked has but a copy

@@ -81,7 +81,7 @@ class JoiningTurn {
   JoiningTurn() noexcept {
     // First: a child forked from here on finds the turn free.
     static_assert(sizeof(Self) == kPage);
-    wiped_ = ::madvise(&g_self, sizeof g_self, MADV_WIPEONFORK) == 0;
+    wiped = ::madvise(&g_self, sizeof g_self, MADV_WIPEONFORK) == 0;
     for (;;) {
       std::uint32_t free = 0;
       if (g_self.joining.compare_exchange_strong(free, 1)) return;
@@ -94,7 +94,7 @@ class JoiningTurn {
   }
   JoiningTurn(const JoiningTurn&) = delete;
   JoiningTurn& operator=(const JoiningTurn&) = delete;
-  bool wiped_ = false;
+  bool wiped = false;
 };
 
 void map_registry() {
@@ -218,7 +218,7 @@ Id join() {
   const SignalsBlocked blocked;
   const JoiningTurn turn;
   if (const Id id = g_self.id.load(); id != kNobody) return id;
-  if (!turn.wiped_) throw OsError(errno, "MADV_WIPEONFORK (Linux 4.14)");
+  if (!turn.wiped) throw OsError(errno, "MADV_WIPEONFORK (Linux 4.14)");
   Id id = kNobody;
   {
     auto& mine = mapping();

@@ -162,7 +162,8 @@ detail::Object open_file_of(const Handle& handle, Kind kind, const Payload& payl
 
 void check_name(std::string_view name) {
   if (is_valid_name(name)) return;
-  throw UsageError("'" + std::string(name.substr(0, 80)) +
+  constexpr std::size_t kShown = 80;
+  throw UsageError("'" + std::string(name.substr(0, kShown)) + (name.size() > kShown ? "…" : "") +
                    "' cannot name a shared object: use 1 to 120 characters of [A-Za-z0-9_.-], not starting with a dot");
 }
 
@@ -212,6 +213,11 @@ detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, 
     if (error != -ENOENT) throw OsError(-error, "cannot publish " + what + " in " + domain_directory());
     // -ENOENT: the directory was removed as empty under us; an unnamed file does not keep it. Link the file into a new
     // one.
+    if (::access("/proc/self/fd", X_OK) != 0) {
+      throw OsError(ENOENT, "cannot publish " + what +
+                                " without /proc (the kernel lets only root name a file by its "
+                                "descriptor before Linux 6.10); mount it");
+    }
     ensure_domain();
   }
 }

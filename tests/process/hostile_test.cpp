@@ -1,4 +1,5 @@
 // Applications that take our children's statuses, kill the forkserver, or fork among threads.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -269,6 +270,23 @@ TEST_F(Processes, ForkAmongThreadsIsToldOnce) {
     SCENARIO_CHECK(text.find("1 other thread ") != std::string::npos);
     gate.let_go();
     other.join();
+  });
+}
+
+TEST_F(Processes, TheApplicationClosesEveryDescriptor) {
+  expect_scenario(+[](const std::string&) {
+    SCENARIO_CHECK(code_after(StartMethod::forkserver, exit_with, 8) == 8);
+    const pid_t first_server = brood::process::forkserver_pid();
+    SCENARIO_CHECK(first_server > 0);
+    constexpr unsigned kFirst = 3;
+    ::close_range(kFirst, ~0U, 0);
+    // The application's own files get the numbers that were ours.
+    std::vector<int> files;
+    for (int i = 0; i < 40; ++i) files.push_back(::open("/dev/null", O_RDONLY));
+    for (const auto method : kMethods) SCENARIO_CHECK(code_after(method, exit_with, 8) == 8);
+    SCENARIO_CHECK(brood::process::forkserver_pid() != first_server);
+    SCENARIO_CHECK(::kill(first_server, 0) != 0 && errno == ESRCH);  // ended and reaped
+    for (const int file : files) SCENARIO_CHECK(::fcntl(file, F_GETFD) >= 0);
   });
 }
 

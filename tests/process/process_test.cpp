@@ -371,6 +371,15 @@ TEST_F(Processes, NamesCountByConstruction) {
   EXPECT_EQ(brood::current_process_name(), "MainProcess");
 }
 
+TEST_F(Processes, ANumberThatIsNoStartMethodIsRefused) {
+  try {
+    brood::set_start_method(static_cast<StartMethod>(7));
+    FAIL() << "it was taken";
+  } catch (const brood::UsageError& error) {
+    EXPECT_STREQ(error.what(), "set_start_method(): 7 is no start method");
+  }
+}
+
 TEST_F(Processes, TheStartMethodIsSettledOnce) {
   expect_scenario(+[](const std::string&) {
     // A child has the choice of its parent.

@@ -30,13 +30,12 @@ struct AnyPrvalue {
 template <class T>
 using AnyFor = std::conditional_t<std::is_copy_constructible_v<T>, AnyLvalue, AnyPrvalue>;
 /// Turns into a base class of T only.
+template <class U, class T>
+concept ProperBaseOf = std::is_base_of_v<U, T> && !std::is_same_v<U, T>;
 template <class T>
 struct AnyBase {
-  // clang-format off: version 14 does not understand requires
-  template <class U>
-  requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>) operator U()
-      const&& noexcept;  // NOLINT(google-explicit-constructor)
-  // clang-format on
+  template <ProperBaseOf<T> U>
+  operator U() const&& noexcept;  // NOLINT(google-explicit-constructor)
 };
 
 template <class Any, std::size_t>
