@@ -1,6 +1,7 @@
 // Barrier: a fixed number of parties wait for each other, again and again.                          (room: sync)
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -88,7 +89,8 @@ class Barrier : public detail::SharedObject<Barrier, Kind::barrier> {
   explicit Barrier(detail::Object object) noexcept : SharedObject(std::move(object)) {}
   [[nodiscard]] Deadline default_deadline() const;
 
-  std::uint32_t enrolled_as_ = 0;  ///< registry identity under which this object enrolled; a forked child has another
+  /// Registry identity under which this object enrolled; a forked child has another.
+  std::atomic<std::uint32_t> enrolled_as_ = 0;
 };
 
 }  // namespace brood::inline v1

@@ -205,11 +205,11 @@ Barrier Barrier::open_or_create(std::string_view name, std::int64_t parties, Bar
 }
 
 Barrier::Barrier(Barrier&& other) noexcept
-    : SharedObject(std::move(other)), enrolled_as_(std::exchange(other.enrolled_as_, 0)) {}
+    : SharedObject(std::move(other)), enrolled_as_(other.enrolled_as_.exchange(registry::kNobody)) {}
 Barrier& Barrier::operator=(Barrier&& other) noexcept {
   if (this != &other) {
     leave();
-    enrolled_as_ = std::exchange(other.enrolled_as_, 0);
+    enrolled_as_ = other.enrolled_as_.exchange(registry::kNobody);
     SharedObject::operator=(std::move(other));
   }
   return *this;
@@ -218,14 +218,15 @@ Barrier::~Barrier() { leave(); }
 
 void Barrier::enrol() {
   const Id me = registry::self();
-  if (enrolled_as_ == me) return;
+  if (enrolled_as_.load(std::memory_order_acquire) == me) return;
   Locked locked(object_);
+  if (enrolled_as_.load(std::memory_order_relaxed) == me) return;  // another thread was faster
   locked.party_of(me).objects.fetch_add(1);
-  enrolled_as_ = me;
+  enrolled_as_.store(me, std::memory_order_release);
 }
 
 void Barrier::leave() noexcept {
-  const Id was = std::exchange(enrolled_as_, registry::kNobody);
+  const Id was = enrolled_as_.exchange(registry::kNobody);
   if (!object_ || was == registry::kNobody || was != registry::self_if_joined()) return;
   Locked locked(object_);
   sync::Party& party = locked.party_of(was);

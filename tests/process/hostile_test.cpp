@@ -21,6 +21,7 @@
 #include "os/reap.hpp"
 #include "process/launcher.hpp"
 #include "process/process_support.hpp"
+#include "support/tsan.hpp"
 
 namespace {
 
@@ -259,12 +260,15 @@ TEST_F(Processes, ForkAmongThreadsIsToldOnce) {
       ++told;
       text = said;
     });
+    // The thread sanitizer's runtime brings a thread along, of which the first fork tells.
+    const bool alone = brood::os::thread_count() == 1;
+    SCENARIO_CHECK(alone || SUPPORT_TSAN);
     SCENARIO_CHECK(code_after(StartMethod::fork, exit_with, 0) == 0);
-    SCENARIO_CHECK(told == 0);
+    SCENARIO_CHECK(told == (alone ? 0 : 1));
     Pipe gate;
     std::thread other([path = gate.reader()] { await(path); });
     SCENARIO_CHECK(code_after(StartMethod::spawn, exit_with, 0) == 0);
-    SCENARIO_CHECK(told == 0);
+    SCENARIO_CHECK(told == (alone ? 0 : 1));
     for (int i = 0; i < 3; ++i) SCENARIO_CHECK(code_after(StartMethod::fork, exit_with, 0) == 0);
     SCENARIO_CHECK(told == 1);
     SCENARIO_CHECK(text.find("1 other thread ") != std::string::npos);

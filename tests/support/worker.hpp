@@ -14,17 +14,7 @@
 #include <vector>
 
 #include "brood/process.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define SUPPORT_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SUPPORT_TSAN 1
-#endif
-#endif
-#ifndef SUPPORT_TSAN
-#define SUPPORT_TSAN 0
-#endif
+#include "support/tsan.hpp"
 
 namespace support {
 

@@ -1,5 +1,6 @@
 #include "brood/barrier.hpp"
 
+#include <atomic>
 #include <random>
 
 #include "brood/lock.hpp"
@@ -130,6 +131,25 @@ TEST_F(BarrierLadder, DestroyingTheObjectLeaves) {
   EXPECT_EQ(child.wait(), 0);
   EXPECT_FALSE(barrier.broken());
   barrier.reset();
+}
+
+TEST_F(BarrierLadder, ThreadsThatEnrolAtOnceEnrolTheirObjectOnce) {
+  brood::Barrier barrier(4);
+  Child child([&](Line&) {
+    constexpr int kRounds = 200;
+    for (int round = 0; round < kRounds; ++round) {
+      auto mine = brood::Barrier::open(barrier.handle());
+      std::atomic<int> ready = 0;
+      in_threads(4, [&](std::size_t) {
+        ++ready;
+        while (ready < 4) std::this_thread::yield();
+        mine.wait();
+      });
+    }
+  });
+  // Enrolled twice and taken out once, the child's end would be the death of a party.
+  EXPECT_EQ(child.wait(), 0);
+  in_threads(4, [&](std::size_t) { EXPECT_LT(barrier.wait(), 4U); });
 }
 
 TEST_F(BarrierCrash, DeathOfAWaitingPartyBreaksItForAll) {
