@@ -93,16 +93,16 @@ TEST_P(ProcessLife, SignalsDoNotEndAWait) {
   p.start();
   const pthread_t waiting = ::pthread_self();
   std::thread disturber([&] {
-    for (int sent = 1; sent <= 50; ++sent) {
+    while (handled < 50) {
       ::pthread_kill(waiting, SIGUSR1);
-      while (handled < sent) std::this_thread::yield();
+      std::this_thread::yield();
     }
     gate.let_go();
   });
   p.join();
   EXPECT_EQ(p.exitcode(), 0);
   disturber.join();
-  EXPECT_EQ(handled, 50);
+  EXPECT_GE(handled, 50);
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
