@@ -3,50 +3,39 @@
 #include <pthread.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
-#include <mutex>
 
 namespace brood::inline v1::base {
 namespace {
 
-struct Order {
-  std::mutex mutex;  ///< held across fork as well, so no guard is added between locking and unlocking
-  std::array<ForkGuard, 4> guards{};
-};
+constexpr std::size_t kPlaces = 4;
 
-Order& order();
+// No mutex around them: a thread that forks may hold the first of the guards already, and would then take this mutex
+// after it, every other thread before it.
+constinit std::array<std::atomic<const ForkGuard*>, kPlaces> g_guards{};
+/// What the fork of this thread has taken; a guard that is added meanwhile is not among it.
+thread_local constinit std::array<const ForkGuard*, kPlaces> t_taken{};
 
 void take_all() {
-  auto& all = order();
-  all.mutex.lock();
-  for (const auto& guard : all.guards) {
-    if (guard.lock != nullptr) guard.lock();
+  for (std::size_t i = 0; i < kPlaces; ++i) {
+    t_taken[i] = g_guards[i].load(std::memory_order_acquire);
+    if (t_taken[i] != nullptr) t_taken[i]->lock();
   }
 }
 
 void release_all() {
-  auto& all = order();
-  for (std::size_t i = all.guards.size(); i-- > 0;) {
-    if (all.guards[i].unlock != nullptr) all.guards[i].unlock();
+  for (std::size_t i = kPlaces; i-- > 0;) {
+    if (t_taken[i] != nullptr) t_taken[i]->unlock();
   }
-  all.mutex.unlock();
-}
-
-Order& order() {
-  static auto* const it = [] {
-    auto* made = new Order;  // never destroyed: exit handlers fork, too
-    ::pthread_atfork(take_all, release_all, release_all);
-    return made;
-  }();
-  return *it;
 }
 
 }  // namespace
 
 void hold_across_fork(ForkOrder place, ForkGuard guard) {
-  auto& all = order();
-  const std::lock_guard adding(all.mutex);
-  all.guards[static_cast<std::size_t>(place)] = guard;
+  [[maybe_unused]] static const int registered = ::pthread_atfork(take_all, release_all, release_all);
+  // Never deleted: exit handlers fork, too.
+  g_guards[static_cast<std::size_t>(place)].store(new ForkGuard(guard), std::memory_order_release);
 }
 
 }  // namespace brood::inline v1::base

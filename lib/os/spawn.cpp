@@ -11,6 +11,22 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+
+#if defined(__SANITIZE_THREAD__)
+#define BROOD_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BROOD_TSAN 1
+#endif
+#endif
+#ifdef BROOD_TSAN
+// The thread sanitizer's own clone() takes every child for a fork and would stop to look at this thread.
+extern "C" int __clone(int (*body)(void*), void* stack, int flags, void* argument, ...);
+#define BROOD_CLONE ::__clone
+#else
+#define BROOD_CLONE ::clone
+#endif
 
 namespace brood::inline v1::os {
 namespace {
@@ -24,43 +40,52 @@ struct Lent {
   const char* step;
 };
 
-/// Between clone and exec, in the caller's memory while the caller sleeps: system calls only. Code instrumented by a
-/// sanitizer would keep its books there as if it were the caller's thread.
+// A sanitizer's instrumented code, and the functions of libc that it puts its own in front of, would keep their books in
+// the memory of the caller as if the child were the caller's thread.
 #if defined(__clang__)
-__attribute__((no_sanitize("address", "thread", "undefined")))
+#define BROOD_NOT_INSTRUMENTED __attribute__((no_sanitize("address", "thread", "undefined")))
 #else
-__attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+#define BROOD_NOT_INSTRUMENTED __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
-int run_in_child(void* argument) noexcept {
+
+BROOD_NOT_INSTRUMENTED void fail(Lent& lent, const char* step) noexcept {
+  lent.error = -errno;
+  lent.step = step;
+  ::syscall(SYS_exit_group, 127);
+}
+
+/// What the kernel takes for a signal's action; libc's struct is another.
+struct KernelAction {
+  std::uintptr_t handler;
+  std::uintptr_t others[3];  // flags, restorer, mask: in which order does not matter where all are zero
+};
+constexpr std::size_t kKernelMaskBytes = 8;
+
+/// Between clone and exec, in the caller's memory while the caller sleeps: naked system calls only.
+BROOD_NOT_INSTRUMENTED int run_in_child(void* argument) noexcept {
   auto& lent = *static_cast<Lent*>(argument);
   const SpawnRequest& request = *lent.request;
-  const auto fail = [&lent](const char* step) {
-    lent.error = -errno;
-    lent.step = step;
-    ::_exit(127);
-  };
 
   // A handler of the caller must not run here, on its memory: all signals are blocked until every handler is gone.
   for (int number = 1; number < NSIG; ++number) {
-    struct sigaction action {};
-    if (::sigaction(number, nullptr, &action) != 0) continue;
-    if (action.sa_handler == SIG_DFL || (action.sa_handler == SIG_IGN && number != SIGCHLD)) continue;
+    KernelAction action{};
+    if (::syscall(SYS_rt_sigaction, number, nullptr, &action, kKernelMaskBytes) != 0) continue;
+    const bool ignored = action.handler == reinterpret_cast<std::uintptr_t>(SIG_IGN);
+    if (action.handler == reinterpret_cast<std::uintptr_t>(SIG_DFL) || (ignored && number != SIGCHLD)) continue;
     action = {};
-    action.sa_handler = SIG_DFL;
-    ::sigaction(number, &action, nullptr);
+    ::syscall(SYS_rt_sigaction, number, &action, nullptr, kKernelMaskBytes);
   }
-  const int null = ::open("/dev/null", O_RDONLY);
-  if (null < 0) fail("open /dev/null for standard input");
+  const long null = ::syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY);
+  if (null < 0) fail(lent, "open /dev/null for standard input");
   if (null != STDIN_FILENO) {
-    if (::dup2(null, STDIN_FILENO) < 0) fail("put /dev/null in the place of standard input");
-    ::close(null);
+    if (::syscall(SYS_dup3, null, STDIN_FILENO, 0) < 0) fail(lent, "put /dev/null in the place of standard input");
+    ::syscall(SYS_close, null);
   }
-  if (::fcntl(request.kept_fd, F_SETFD, 0) != 0) fail("keep the descriptor of the parent's socket");
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execve(request.program, request.arguments, request.environment);
-  fail("execute");
+  if (::syscall(SYS_fcntl, request.kept_fd, F_SETFD, 0) != 0) fail(lent, "keep the descriptor of the parent's socket");
+  const std::uint64_t none = 0;
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, kKernelMaskBytes);
+  ::syscall(SYS_execve, request.program, request.arguments, request.environment);
+  fail(lent, "execute");
   return 127;
 }
 
@@ -81,8 +106,8 @@ Spawned spawn(const SpawnRequest& request) noexcept {
   ::pthread_sigmask(SIG_BLOCK, &all, &before);
   int pidfd = -1;
   // CLONE_VFORK: we sleep until the child has executed its program or ended, so `lent` is ours alone afterwards.
-  const pid_t pid = ::clone(run_in_child, static_cast<char*>(stack) + kStackBytes,
-                            CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &lent, &pidfd);
+  const pid_t pid = BROOD_CLONE(run_in_child, static_cast<char*>(stack) + kStackBytes,
+                                CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &lent, &pidfd);
   const int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::munmap(stack, kStackBytes);

@@ -252,6 +252,25 @@ TEST_F(Processes, AForkserverKilledAtAnyMomentLosesNoStart) {
   });
 }
 
+TEST_F(Processes, TheApplicationForksWhileOthersStartByFork) {
+  expect_scenario(+[](const std::string&) {
+    brood::set_fork_warning(nullptr);
+    std::atomic<bool> stop = false;
+    std::atomic<int> forks = 0;
+    std::thread forker([&stop, &forks] {
+      while (!stop) {
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(0);
+        if (child > 0 && ::waitpid(child, nullptr, 0) == child) ++forks;
+      }
+    });
+    for (int round = 0; round < 100; ++round) SCENARIO_CHECK(code_after(StartMethod::fork, exit_with, 6) == 6);
+    stop = true;
+    forker.join();
+    SCENARIO_CHECK(forks > 0);
+  });
+}
+
 TEST_F(Processes, ForkAmongThreadsIsToldOnce) {
   expect_scenario(+[](const std::string&) {
     static std::atomic<int> told = 0;

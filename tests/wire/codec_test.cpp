@@ -168,7 +168,7 @@ TEST(Codec, ScalarsAndEnums) {
 }
 
 TEST(Codec, TextOfEveryLengthClass) {
-  for (const std::size_t size : {0, 1, 31, 32, 255, 256, 65535, 65536, 100000}) {
+  for (const std::size_t size : {0UL, 1UL, 31UL, 32UL, 255UL, 256UL, 65535UL, 65536UL, 100000UL}) {
     std::string text(size, 'x');
     if (size > 2) text[1] = '\0';
     expect_same(text);
