@@ -102,7 +102,7 @@ TEST(MessagePack, Extensions) {
 }
 
 TEST(MessagePack, ExtensionsAreReadInEveryForm) {
-  for (const std::size_t size : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 255, 256, 65535, 65536}) {
+  for (const std::size_t size : {0UL, 1UL, 2UL, 3UL, 4UL, 5UL, 8UL, 15UL, 16UL, 17UL, 255UL, 256UL, 65535UL, 65536UL}) {
     brood::Encoder out;
     const std::vector<std::byte> payload(size, std::byte{0x3c});
     out.ext(-7, payload);
