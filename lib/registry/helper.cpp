@@ -183,7 +183,8 @@ void pass_wakes_on(const std::array<Watched, kWatchers>& watched) noexcept {
 void look_round(std::array<Watched, kWatchers>& watched) noexcept {
   for (auto& other : watched) {
     if (other.id == kNobody || !is_watched(other.id)) continue;
-    if (!marked_by_kernel(slot(other.id)) && held_pidfd_ended(other.who, other.watch.pidfd.get())) {
+    // In this order: the mark comes before the end that the pidfd tells.
+    if (held_pidfd_ended(other.who, other.watch.pidfd.get()) && !marked_by_kernel(slot(other.id))) {
       registry().heads.deaths_by_tick.fetch_add(1);
       bury_when_gone(other.id, other.who, other.watch, 0);
     }
