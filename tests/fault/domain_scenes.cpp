@@ -166,11 +166,11 @@ void add_domain_operations(Operations& all) {
   add<ExitHoldingLock>(all, "domain: exit with a lock; one sleeps on it", false);
   with_stride(131);
   add<ExitHoldingLock>(all, "domain: exit with a lock that heals; one sleeps on it", true);
-  with_stride(131);
+  with_stride(331);
   add<ExitHoldingUnit>(all, "domain: exit with a unit of a BoundedSemaphore; one sleeps on it");
-  with_stride(131);
+  with_stride(331);
   add<ExitWithObjects>(all, "domain: exit with objects of its own");
-  with_stride(131);
+  with_stride(331);
 }
 
 }  // namespace fault
