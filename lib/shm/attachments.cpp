@@ -1,11 +1,15 @@
 #include "shm/attachments.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <boost/interprocess/detail/os_file_functions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -43,8 +47,18 @@ struct Mapped : detail::Attachment {
 struct Lists {
   std::mutex mutex;
   detail::Attachment* first = nullptr;
-  absl::btree_set<std::string> orphans;
+  absl::btree_set<std::string> orphans;  ///< of `orphans_of`; a forked child leaves them to its parent
+  pid_t orphans_of = 0;
+  std::size_t attempts = 0;  ///< to free something, since the orphans were tried last
+
+  absl::btree_set<std::string>& own_orphans() {
+    if (std::exchange(orphans_of, ::getpid()) != ::getpid()) orphans.clear();
+    return orphans;
+  }
 };
+
+/// Orphans are tried again after this many attempts, or as many as there are: no attempt pays for more than one other.
+constexpr std::size_t kAttemptsBetween = 64;
 
 Lists& lists() {
   static auto* const it = [] {
@@ -82,8 +96,8 @@ void let_go_of_mappings() noexcept {
     for (auto* it = all.first; it != nullptr; it = it->next) {
       if (it->file == kRegistryFile) os::replace_by_zeros(it->base, it->size_bytes);
     }
-    files.insert(files.end(), all.orphans.begin(), all.orphans.end());
-    all.orphans.clear();
+    const auto orphans = std::exchange(all.own_orphans(), {});
+    files.insert(files.end(), orphans.begin(), orphans.end());
   }
   for (const auto& file : files) reclaim(file);
   reclaim(std::string(kRegistryFile));  // last: it goes only when nothing else is left
@@ -134,23 +148,25 @@ void detach(detail::Attachment* attachment) noexcept {
 void remember_orphan(const std::string& file) noexcept {
   auto& all = lists();
   const std::lock_guard guard(all.mutex);
-  all.orphans.insert(file);
+  try {
+    all.own_orphans().insert(file);
+  } catch (const std::bad_alloc&) {  // then gc() frees it
+  }
 }
 
 void forget_orphan(const std::string& file) noexcept {
   auto& all = lists();
   const std::lock_guard guard(all.mutex);
-  all.orphans.erase(file);
+  all.own_orphans().erase(file);
 }
 
-void reclaim_orphans() noexcept {
-  absl::btree_set<std::string> files;
-  {
-    auto& all = lists();
-    const std::lock_guard guard(all.mutex);
-    files.swap(all.orphans);
-  }
-  for (const auto& file : files) reclaim(file);
+absl::btree_set<std::string> take_orphans_due() noexcept {
+  auto& all = lists();
+  const std::lock_guard guard(all.mutex);
+  auto& orphans = all.own_orphans();
+  if (++all.attempts < std::max(kAttemptsBetween, orphans.size())) return {};
+  all.attempts = 0;
+  return std::exchange(orphans, {});
 }
 
 void let_go_of_everything() noexcept {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/container/btree_set.h"
 #include "brood/detail/object.hpp"
 #include "shm/segment.hpp"
 
@@ -15,9 +16,11 @@ namespace brood::inline v1::shm {
 /// Unlinks and unmaps; the caller reclaims.
 void detach(detail::Attachment* attachment) noexcept;
 
-/// Remembers an object that could not be freed because others still use it.
+/// Remembers an object that could not be freed because others still use it: they may be killed and free nothing.
 void remember_orphan(const std::string& file) noexcept;
 void forget_orphan(const std::string& file) noexcept;
+/// To be asked after each attempt to free something. Now and then all orphans, to be tried again, else none.
+[[nodiscard]] absl::btree_set<std::string> take_orphans_due() noexcept;
 
 /// Runs at exit after the objects with static storage that were made before: replaces every mapping by private zeros,
 /// so that threads still running do no harm, then frees what nobody uses.

@@ -117,14 +117,20 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
   return out;
 }
 
-}  // namespace
-
-bool reclaim(const std::string& file) noexcept {
+bool reclaim_once(const std::string& file) noexcept {
   Refused refused{};
   const Freed freed = free_file(domain_path(file), refused);
   refused != Refused::no&& file != kRegistryFile ? remember_orphan(file) : forget_orphan(file);
   if (freed.done && freed.had_pins) (void)drop_pins(freed.id, {});
   return freed.done;
+}
+
+}  // namespace
+
+bool reclaim(const std::string& file) noexcept {
+  const bool freed = reclaim_once(file);
+  for (const auto& orphan : take_orphans_due()) reclaim_once(orphan);
+  return freed;
 }
 
 void set_tidy_pins(TidyPins tidy) noexcept { g_tidy_pins.store(tidy); }

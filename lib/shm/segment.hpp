@@ -107,9 +107,9 @@ bool remove_named(std::string_view name, Kind kind);
 
 /// Tries to free an unnamed object's file, if nobody uses it; the registry's only if nothing else is left in the
 /// domain. True if it was freed now.
+///
+/// What is still used is tried again later, together with other attempts and at exit: its users may be killed.
 bool reclaim(const std::string& file) noexcept;
-/// Tries again to free what this process closed while others still used it.
-void reclaim_orphans() noexcept;
 
 /// Keeps an unnamed object alive without mapping it, while a receiver is between taking a message and opening what came
 /// with it. Empty if the object does not exist. Errors: OsError.

@@ -75,6 +75,19 @@ TEST_F(Lifetime, ObjectsOfTheKilledAreFreedByTheNextProcessThatJoins) {
   });
 }
 
+TEST_F(Lifetime, WhatAKilledUserKeptGoesWhenTheProcessThatMadeItFreesOtherThings) {
+  const auto before = files();
+  std::vector<brood::Lock> made(200);
+  Child user = victim([&] {
+    for (const auto& lock : made) new brood::Lock(brood::Lock::open(lock.handle()));
+  });
+  made.clear();
+  EXPECT_EQ(files().size(), before.size() + 200);
+  user.kill();
+  for (int i = 0; i < 400; ++i) const brood::Lock other;
+  EXPECT_EQ(files(), before);
+}
+
 TEST_F(Lifetime, ObjectsInUseSurviveGc) {
   brood::Lock lock;
   Child child([&](Line& line) {
