@@ -140,7 +140,7 @@ bool Actor::await(int mark_wanted, Milliseconds patience) const noexcept {
   return true;
 }
 
-void Actor::await_asleep(int mark_wanted) const {
+void Actor::await_blocked(int mark_wanted) const {
   if (!await(mark_wanted)) throw std::runtime_error("an actor did not get ready: " + error());
   const double until = now_ms() + static_cast<double>(kPatience.count());
   while (!sleeps_on_futex(pid_)) {

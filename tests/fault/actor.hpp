@@ -63,9 +63,10 @@ class Actor {
 
   bool await(int mark_wanted, Milliseconds patience = kPatience) const noexcept;
   bool await_done(Milliseconds patience = kPatience) const noexcept { return await(kDone, patience); }
-  /// Until it has reached `mark_wanted` and its first thread sleeps on a futex.
+  /// Waits for an observed state: it has reached `mark_wanted` and the kernel says that its first thread is blocked in a
+  /// futex call. No fixed pause: one would sometimes be too short.
   /// Errors: std::runtime_error if it does not.
-  void await_asleep(int mark_wanted = 1) const;
+  void await_blocked(int mark_wanted = 1) const;
   void kill() noexcept;
 
  private:

@@ -78,7 +78,7 @@ struct BarrierScene : Scene {
   void add_sleeping(int count) {
     for (int i = 0; i < count; ++i) {
       others.push_back(party());
-      others.back().await_asleep();
+      others.back().await_blocked();
     }
   }
   /// All other parties have come out of their pass number `round`.
@@ -421,7 +421,7 @@ struct ActionWithNewcomer : BarrierScene {
     if (nth == 0) {
       slept_ = true;
       newcomer = party();
-      newcomer.await_asleep();
+      newcomer.await_blocked();
     }
     let_end();
     return Sleep::woken;

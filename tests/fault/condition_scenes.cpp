@@ -85,7 +85,7 @@ struct ConditionScene : Scene {
         }
       }
     });
-    waiters.back().await_asleep();
+    waiters.back().await_blocked();
   }
   void add_waiters(int count) {
     for (int i = 0; i < count; ++i) add_waiter();

@@ -51,7 +51,7 @@ struct Join : Scene {
         self.set(0, 1);
       }
     });
-    waiter.await_asleep();
+    waiter.await_blocked();
     holder.kill();
     if (!findings.finishes(waiter, "the one that waits for the next one")) return;
     findings.check(waiter.value(0) == 1, "the death of the next one was not reported");
@@ -87,7 +87,7 @@ struct ExitHoldingLock : ExitScene {
       self.mark(1);
       self.set(0, locks());
     });
-    sleeper.await_asleep();
+    sleeper.await_blocked();
   }
   /// 1 if the lock was had, 2 if its owner is reported as dead.
   int locks() {
@@ -124,7 +124,7 @@ struct ExitHoldingUnit : ExitScene {
       semaphore.acquire();
       semaphore.release();
     });
-    sleeper.await_asleep();
+    sleeper.await_blocked();
   }
   void judge(Findings& findings, const Arrival& /*at*/) override {
     if (!findings.finishes(sleeper, "the sleeper on a semaphore whose holder exits")) return;

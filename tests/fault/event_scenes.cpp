@@ -37,7 +37,7 @@ struct EventScene : Scene {
       event.wait();
       self.set(0, judging);
     });
-    actor.await_asleep();
+    actor.await_blocked();
     return actor;
   }
   /// A fresh process finds the event in a state that is allowed, and it works.

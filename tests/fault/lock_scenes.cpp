@@ -120,7 +120,7 @@ struct UnlockWithSleeper : LockScene<L> {
   }
   void placed() override {
     sleeper = sleeper_on(this->lock);
-    sleeper.await_asleep();
+    sleeper.await_blocked();
   }
   void operate() override { this->lock.unlock(); }
   void judge(Findings& findings, const Arrival& /*at*/) override {
@@ -142,7 +142,7 @@ struct Contended : LockScene<L> {
   }
   void add_third() {
     third = sleeper_on(this->lock);
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override {
     this->lock.lock();
@@ -174,7 +174,7 @@ struct TimesOut : LockScene<L> {
   void set() override { holder = holder_of(this->lock); }
   void placed() override {
     third = sleeper_on(this->lock);
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override {
     if (this->lock.try_lock_for(30ms)) this->lock.unlock();
@@ -266,7 +266,10 @@ struct RecoverWithSecond : Recover<Lock> {
     });
   }
   Sleep on_sleep(int nth) override {
-    if (nth == 0) add_second();
+    if (nth == 0) {
+      add_second();
+      second.await_blocked();  // the victim, in its repair, has the lock
+    }
     set_stage();
     return Sleep::woken;
   }
@@ -275,7 +278,6 @@ struct RecoverWithSecond : Recover<Lock> {
       self.mark(1);
       lock.recover([this] { repair(); });
     });
-    if (stage == 0) second.await_asleep();
   }
   void judge(Findings& findings, const Arrival& at) override {
     set_stage();
@@ -312,7 +314,7 @@ struct ForeignUnlock : LockScene<Lock> {
     });
     must(holder.await(1), "the holder did not get the lock");
     sleeper = sleeper_on(lock);
-    sleeper.await_asleep();
+    sleeper.await_blocked();
   }
   void operate() override { lock.unlock(); }
   void judge(Findings& findings, const Arrival& /*at*/) override {

@@ -73,7 +73,7 @@ struct ShutDown : QueueScene<Small> {
   void placed() override {
     third = full_ ? sleeper([this](Self&) { queue.put(item); })
                   : sleeper([this](Self& self) { self.set(0, ItemOf<Small>::key(queue.get())); });
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override {
     queue.shutdown(immediate_);
@@ -137,7 +137,7 @@ struct Close : QueueScene<Small> {
   Actor third;
   void placed() override {
     third = taker(queue);
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override { queue.close(); }
   void judge(Findings& findings, const Arrival& /*at*/) override {
@@ -243,7 +243,7 @@ struct PutGift : GiftScene<Object> {
       auto got = this->queue.get();
       Gift<Object>::must_be_good(got);
     });
-    consumer.await_asleep();
+    consumer.await_blocked();
   }
   void operate() override {
     this->queue.put(*gift);

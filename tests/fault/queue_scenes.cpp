@@ -59,7 +59,7 @@ struct PutWithSleeper : QueueScene<I> {
   Actor consumer;
   void placed() override {
     consumer = taker(this->queue);
-    consumer.await_asleep();
+    consumer.await_blocked();
   }
   void operate() override { this->put(); }
   void judge(Findings& findings, const Arrival& /*at*/) override {
@@ -84,7 +84,7 @@ struct TryPutFull : QueueScene<Small> {
   }
   void placed() override {
     third = putter(queue, {O1});
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override { ledger.said = queue.try_put(item) ? 1 : -1; }
   void judge(Findings& findings, const Arrival& /*at*/) override {
@@ -145,7 +145,7 @@ struct PutFull : QueueScene<Small> {
   }
   void add_third() {
     third = putter(queue, {O1});
-    third->await_asleep();
+    third->await_blocked();
   }
   void operate() override { put(); }
   Sleep on_sleep(int nth) override {
@@ -231,7 +231,7 @@ struct GetWithSleeper : QueueScene<Small> {
   }
   void placed() override {
     third = putter(queue, {O1});
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override { get(); }
   void judge(Findings& findings, const Arrival& /*at*/) override {
@@ -253,7 +253,7 @@ struct TryGetEmpty : QueueScene<Small> {
   Actor third;
   void placed() override {
     third = taker(queue);
-    third.await_asleep();
+    third.await_blocked();
   }
   void operate() override { ledger.said = queue.try_get() ? 1 : -1; }
   void judge(Findings& findings, const Arrival& /*at*/) override {
@@ -314,7 +314,7 @@ struct GetEmpty : QueueScene<Small> {
   }
   void add_third() {
     third = taker(queue);
-    third->await_asleep();
+    third->await_blocked();
   }
   void operate() override { get(); }
   Sleep on_sleep(int nth) override {

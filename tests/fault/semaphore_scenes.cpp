@@ -123,7 +123,7 @@ struct SemaphoreScene : Scene {
   }
   Actor sleeper() {
     Actor actor = keeper();
-    actor.await_asleep();
+    actor.await_blocked();
     return actor;
   }
   /// Has `units` of its own until go 1; gives them back then.

@@ -145,7 +145,7 @@ struct CommitWithSleeper : ValueScene {
   }
   void placed() override {
     reader = reader_of(value);
-    reader.await_asleep();
+    reader.await_blocked();
   }
   void operate() override {
     guard.reset();
@@ -176,7 +176,7 @@ struct SetContended : ValueScene {
   Sleep on_sleep(int nth) override {
     if (nth == 0) {
       reader = reader_of(value);
-      reader->await_asleep();
+      reader->await_blocked();
       holder.go(1);
     }
     return Sleep::woken;
@@ -197,7 +197,7 @@ struct SetContended : ValueScene {
 struct TimesOut : SetContended {
   void placed() override {
     reader = reader_of(value);
-    reader->await_asleep();
+    reader->await_blocked();
   }
   void operate() override { ledger.said = value.try_lock_for(30ms) ? 1 : -1; }
   Sleep on_sleep(int /*nth*/) override { return Sleep::by_itself; }
