@@ -24,9 +24,9 @@ class UniqueFd {
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
   explicit operator bool() const noexcept { return fd_ >= 0; }
   void reset(int fd = -1) noexcept {
-    // The result of close is of no use: on Linux the descriptor is gone whatever it says.
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
+    // Forgotten before it is closed: a process forked by another thread in between would close by its number what has
+    // got that number since. The result of close is of no use: on Linux the descriptor is gone whatever it says.
+    if (const int old = std::exchange(fd_, fd); old >= 0) ::close(old);
   }
 
  private:

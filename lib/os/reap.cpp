@@ -11,21 +11,10 @@
 #include <ctime>
 
 #include "os/capabilities.hpp"
+#include "os/pidfd_info.hpp"
 
 namespace brood::inline v1::os {
 namespace {
-
-/// linux/pidfd.h of 6.15; older headers lack it. The kernel fills in as much as it knows, up to the size in the
-/// request.
-struct PidfdInfo {
-  std::uint64_t mask;
-  std::uint64_t cgroup_id;
-  std::uint32_t pid, tgid, ppid;
-  std::uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
-  std::int32_t exit_code;
-};
-constexpr std::uint64_t kInfoExit = 1U << 3;
-constexpr unsigned long kGetInfo = _IOWR(0xFF, 11, PidfdInfo);
 
 Ending from_wait_status(int status) noexcept {
   return {Fate::known, WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status)};
@@ -77,9 +66,9 @@ void reap_pid(pid_t pid) noexcept {
 Ending ask_ending(int pidfd) noexcept {
   if (!capabilities().pidfd_info) return {Fate::unknown, 0};
   PidfdInfo info{};
-  info.mask = kInfoExit;
-  if (::ioctl(pidfd, kGetInfo, &info) != 0) return {Fate::unknown, 0};
-  if ((info.mask & kInfoExit) == 0) return {Fate::running, 0};
+  info.mask = kPidfdInfoExit;
+  if (::ioctl(pidfd, kPidfdGetInfo, &info) != 0) return {Fate::unknown, 0};
+  if ((info.mask & kPidfdInfoExit) == 0) return {Fate::running, 0};
   return from_wait_status(info.exit_code);
 }
 

@@ -18,8 +18,9 @@ namespace brood::inline v1::process {
 namespace {
 
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
-constexpr std::uint32_t kProtocol = 1;
+constexpr std::uint32_t kProtocol = 2;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
+constexpr std::size_t kFirstBytes = 4UL * 1024;
 constexpr std::size_t kPacketBytes = 64UL * 1024;
 constexpr std::size_t kTextBytes = 8UL * 1024;
 
@@ -28,7 +29,7 @@ struct Wire {
   std::int32_t number;
 };
 
-/// In front of the packets of an order.
+/// In front of an order. What fits goes with it in the first packet, the rest in packets of their own.
 struct Head {
   std::uint32_t magic;
   std::uint32_t protocol;
@@ -119,11 +120,15 @@ Message hear(int socket) noexcept {
 bool send_order(int socket, int pidfd, const Order& order) {
   const auto bytes = encode_order(order);
   const Head head{kOrderMagic, kProtocol, bytes.size()};
+  std::array<std::byte, kFirstBytes> first;
+  std::memcpy(first.data(), &head, sizeof head);
+  std::size_t at = std::min(bytes.size(), first.size() - sizeof head);
+  if (at != 0) std::memcpy(first.data() + sizeof head, bytes.data(), at);
   // Our own pidfd: by it the child sees our end, whoever its parent is and however often pids are reused. A child
   // without one (no descriptor was free) opens it itself.
   const base::UniqueFd self(os::pidfd_open(::getpid()));
-  if (!send_all(socket, pidfd, &head, sizeof head, self.get())) return false;
-  for (std::size_t at = 0; at < bytes.size();) {
+  if (!send_all(socket, pidfd, first.data(), sizeof head + at, self.get())) return false;
+  while (at < bytes.size()) {
     const std::size_t part = std::min(bytes.size() - at, kPacketBytes);
     if (!send_all(socket, pidfd, bytes.data() + at, part, -1)) return false;
     at += part;
@@ -132,12 +137,14 @@ bool send_order(int socket, int pidfd, const Order& order) {
 }
 
 std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
-  Head head{};
-  os::Packet first = os::receive_packet(socket, &head, sizeof head);
+  std::array<std::byte, kFirstBytes> begin;
+  os::Packet first = os::receive_packet(socket, begin.data(), begin.size());
   if (first.size == 0) return std::nullopt;
   if (first.size < 0) throw OsError(static_cast<int>(-first.size), "cannot receive the order of the parent process");
-  if (first.size != sizeof head || head.magic != kOrderMagic)
-    throw DecodeError("what came over the parent's socket is no order of brood");
+  Head head{};
+  const auto size = static_cast<std::size_t>(first.size);
+  if (size >= sizeof head) std::memcpy(&head, begin.data(), sizeof head);
+  if (head.magic != kOrderMagic) throw DecodeError("what came over the parent's socket is no order of brood");
   if (head.protocol != kProtocol) {
     throw DecodeError("the parent process speaks version " + std::to_string(head.protocol) +
                       " of the protocol between processes, this one speaks " + std::to_string(kProtocol) +
@@ -145,7 +152,7 @@ std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
   }
   parent_pidfd = std::move(first.passenger);
   // Grows with what arrives: a size alone allocates nothing.
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> bytes(begin.data() + sizeof head, begin.data() + size);
   while (bytes.size() < head.size_bytes) {
     const std::size_t have = bytes.size();
     bytes.resize(have + std::min<std::uint64_t>(head.size_bytes - have, kPacketBytes));

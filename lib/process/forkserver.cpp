@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "os/capabilities.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "os/reap.hpp"
@@ -33,6 +34,14 @@ class ForkServer {
     ignore.sa_handler = SIG_IGN;
     // Ctrl-C goes to the whole terminal group; the parent decides what it means.
     ::sigaction(SIGINT, &ignore, &interrupt_before_);
+    ::sigaction(SIGCHLD, nullptr, &children_before_);
+    if (parent_can_ask_) {
+      // Whoever has a pidfd of a process can ask for its exit code once it has been reaped. So let the kernel do that
+      // at once: the parent waits for nothing that we do, and it does not matter whether we are stopped or gone.
+      struct sigaction no_zombies = children_before_;
+      no_zombies.sa_flags |= SA_NOCLDWAIT;
+      ::sigaction(SIGCHLD, &no_zombies, nullptr);
+    }
     if (!epoll_ || !watch(control_.get()) || (parent_ && !watch(parent_.get()))) end_of_clone(1);
   }
 
@@ -55,6 +64,7 @@ class ForkServer {
   }
 
  private:
+  /// A child whose ending we have to tell, or the spare.
   struct Kid {
     base::UniqueFd pidfd;
     base::UniqueFd socket;  ///< the child's own end: what we say on it comes after everything that the child said
@@ -121,21 +131,33 @@ class ForkServer {
 
   void adopt(pid_t pid, os::SocketPair pair) {
     base::UniqueFd pidfd(os::pidfd_open(pid));
-    const bool watched = pidfd && watch(pidfd.get());
+    const bool watched = pidfd && (parent_can_ask_ ? is_child(pidfd.get()) : watch(pidfd.get()));
     error_ = errno;
     if (watched) {
       say(pair.ours.get(), Said::forked, pid, pidfd.get());
       error_ = say(control_.get(), Said::spare, 0, pair.theirs.get());
     }
     if (!watched || error_ != 0) {
-      // It waits for its order, which will never come.
+      // It waits for its order, which will never come: with the pair it reads end-of-file and ends.
+      if (parent_can_ask_) return;
       ::kill(pid, SIGKILL);
       os::reap_pid(pid);
       return;
     }
     ++ahead_;
+    if (parent_can_ask_) {  // then only the spare is of interest
+      kids_.clear();
+      pair.ours.reset();
+    }
     spare_ = pidfd.get();
     kids_.emplace(spare_, Kid{std::move(pidfd), std::move(pair.ours)});
+  }
+
+  /// One that was killed before we had its pidfd is reaped already, and its pid may be somebody else's. Sets errno.
+  [[nodiscard]] static bool is_child(int pidfd) noexcept {
+    if (os::reap(pidfd).fate == os::Fate::running) return true;
+    errno = ESRCH;
+    return false;
   }
 
   /// The child that nobody has asked for waits for an order that will never come.
@@ -154,6 +176,7 @@ class ForkServer {
     parent_.reset();
     epoll_.reset();
     ::sigaction(SIGINT, &interrupt_before_, nullptr);
+    ::sigaction(SIGCHLD, &children_before_, nullptr);
     os::restore_descriptor_limit(descriptor_limit_);
     // The lowest number, whatever siblings there are.
     if (const int lowest = ::fcntl(socket.get(), F_DUPFD_CLOEXEC, 3); lowest >= 0 && lowest < socket.get()) {
@@ -169,6 +192,8 @@ class ForkServer {
   base::UniqueFd epoll_;
   unsigned long descriptor_limit_;
   struct sigaction interrupt_before_ {};
+  struct sigaction children_before_ {};
+  const bool parent_can_ask_ = os::capabilities().pidfd_info;
   std::unordered_map<int, Kid> kids_;  ///< by pidfd
   int ahead_ = 0;                      ///< sockets sent before anybody has asked for them; 1 but for errors
   int spare_ = -1;                     ///< pidfd of the youngest child, the one that may lie in the control socket

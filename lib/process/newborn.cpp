@@ -20,6 +20,8 @@ namespace {
 /// longer.
 constexpr std::int64_t kReportPatienceNs = 10'000'000'000;
 constexpr std::int64_t kOrphanPatienceNs = 2'000'000'000;
+/// The kernel itself needs a moment from "ended" to "reaped".
+constexpr std::int64_t kReapingNs = 100'000'000;
 constexpr std::int64_t kOrphanStepNs = 5'000'000;
 constexpr int kNobodyKnows = 255;
 
@@ -80,18 +82,17 @@ void abandon(Launched& it) noexcept {
 }  // namespace
 
 int find_exit_code(Launched& it) noexcept {
-  if (!it.server) {
-    const os::Ending ending = os::reap(it.pidfd.get());
-    if (ending.fate == os::Fate::known) return ending.exit_code;
-  }
+  const os::Ending ending = it.server ? os::ask_ending(it.pidfd.get()) : os::reap(it.pidfd.get());
+  if (ending.fate == os::Fate::known) return ending.exit_code;
   // Somebody else has its status: the forkserver tells us; an application that reaps everybody, or ignores SIGCHLD,
   // does not.
   std::optional<int> reported;
   std::optional<int> word;
   listen_to_the_end(it, reported, word);
   if (reported) return *reported;
-  // A word is good enough not to wait until an orphan has been reaped, but not as good as what the kernel says.
-  if (const auto known = ask_until_reaped(it.pidfd.get(), it.server && !word ? kOrphanPatienceNs : 0)) return *known;
+  // A word is good enough not to wait long until an orphan has been reaped, but not as good as what the kernel says.
+  const std::int64_t patience_ns = !it.server ? 0 : word ? kReapingNs : kOrphanPatienceNs;
+  if (const auto known = ask_until_reaped(it.pidfd.get(), patience_ns)) return *known;
   return word.value_or(kNobodyKnows);
 }
 

@@ -211,6 +211,23 @@ TEST_F(Processes, ExitCodesOutliveTheForkserver) {
   });
 }
 
+TEST_F(Processes, ExitCodesDoNotWaitForTheForkserver) {
+  expect_scenario(+[](const std::string&) {
+    Pipe gate;
+    brood::Process p(
+        {.start_method = StartMethod::forkserver}, [](const std::string& when) { await(when); }, gate.reader());
+    p.start();
+    const pid_t server = brood::process::forkserver_pid();
+    ::kill(server, SIGSTOP);
+    p.kill();
+    // On an older kernel nobody but the server knows.
+    if (!brood::os::capabilities().pidfd_info) ::kill(server, SIGCONT);
+    p.join();
+    SCENARIO_CHECK(p.exitcode() == -SIGKILL);
+    ::kill(server, SIGCONT);
+  });
+}
+
 TEST_F(Processes, AForkserverKilledAtAnyMomentLosesNoStart) {
   brood::set_fork_warning(nullptr);
   expect_scenario(+[](const std::string&) {
