@@ -15,5 +15,6 @@
 #include "brood/rlock.hpp"
 #include "brood/semaphore.hpp"
 #include "brood/serialize.hpp"
+#include "brood/simple_queue.hpp"
 #include "brood/value.hpp"
 #include "brood/version.hpp"

@@ -20,6 +20,8 @@ class Queue;
 class RLock;
 class Semaphore;
 template <class T>
+class SimpleQueue;
+template <class T>
 class Value;
 
 }  // namespace brood::inline v1

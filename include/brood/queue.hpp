@@ -3,15 +3,20 @@
 // Complete example: examples/03_queue.cpp
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <iterator>
 #include <optional>
 #include <ostream>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "brood/deadline.hpp"
 #include "brood/detail/codec.hpp"
@@ -63,10 +68,14 @@ class Queue {
   /// Takes the name away; who has the queue open keeps it. False if there was none.
   static bool remove(std::string_view name) { return detail::remove_queue(name); }
 
-  /// Put one item at the end; sleep while the queue is full.
+  /// Put one item at the end; sleep while the queue is full, unless its policy is another (QueueOptions::when_full).
+  /// The attempts return whether the item is in.
   /// Errors: QueueClosed (closed here, or shut down); NoSpace (the item can never fit, or memory cannot be had);
   ///         what encoding the item throws — then nothing was put.
-  void put(const T& item) { (void)put_before(item, Deadline::never()); }
+  ///         with WhenFull::fail also Full.
+  void put(const T& item) {
+    if (!put_before(item, Deadline::never())) core_.refused();
+  }
   [[nodiscard]] bool try_put(const T& item) { return put_before(item, Deadline::now()); }
   /// Units: any chrono duration; it bounds the whole call; zero or less means one attempt.
   template <class Rep, class Period>
@@ -81,6 +90,28 @@ class Queue {
   void put_nowait(const T& item) {
     if (!try_put(item)) throw Full(handle().str() + ": the queue is full");
   }
+  /// Put all items, in order, as put() does: as many as fit under one lock, with one wake-up.
+  /// Errors: as put(); the items before the one that cannot be put are in.
+  /// Crash:  killed inside, the items up to some point are in, each of them whole.
+  void put_many(std::span<const T> items) {
+    if (put_many_before(items, Deadline::never()) != items.size()) core_.refused();
+  }
+  /// The attempts return how many are in, from the first one on. Errors: QueueClosed only if none is.
+  [[nodiscard]] std::size_t try_put_many(std::span<const T> items) { return put_many_before(items, Deadline::now()); }
+  template <class Rep, class Period>
+  [[nodiscard]] std::size_t try_put_many_for(std::span<const T> items, std::chrono::duration<Rep, Period> timeout) {
+    return put_many_before(items, Deadline::after(timeout));
+  }
+  std::size_t put_many_before(std::span<const T> items, Deadline deadline) {
+    std::size_t done = 0;
+    while (done < items.size()) {
+      const auto [put, tried] = put_some(items.subspan(done), deadline);
+      done += put;
+      if (put < tried) break;
+    }
+    return done;
+  }
+
   bool put_before(const T& item, Deadline deadline) {
     if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
@@ -115,17 +146,44 @@ class Queue {
     if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core_.get_raw(bytes, deadline)) return std::nullopt;
-      if (!detail::raw_bytes_are_valid<T>(bytes.data()))
-        throw DecodeError(handle().str() + ": took bytes that are no " + type().name);
-      return detail::load_raw<T>(bytes.data());
+      return from_raw(bytes.data());
     } else {
       const detail::MessageLoan message;
       if (!core_.get(*message, deadline)) return std::nullopt;
-      Decoder decoder(message->bytes());
-      std::optional<T> item(detail::decode<T>(decoder));
-      decoder.finish();
-      return item;
+      return decode(message->bytes());
     }
+  }
+
+  /// Take what is there, up to `most` items, under one lock, and append it to `into`; sleep while there is nothing.
+  /// Returns how many; large items come fewer at a time, but at least one.
+  /// Errors: as get(). If an item of several cannot be decoded, all the others are in `into`.
+  /// Crash:  killed inside, some of the oldest items are gone, those behind them are left to others.
+  std::size_t get_many(std::vector<T>& into, std::size_t most) {
+    return get_many_before(into, most, Deadline::never());
+  }
+  /// The attempts return 0 if nothing came.
+  [[nodiscard]] std::size_t try_get_many(std::vector<T>& into, std::size_t most) {
+    return get_many_before(into, most, Deadline::now());
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] std::size_t try_get_many_for(std::vector<T>& into, std::size_t most,
+                                             std::chrono::duration<Rep, Period> timeout) {
+    return get_many_before(into, most, Deadline::after(timeout));
+  }
+  std::size_t get_many_before(std::vector<T>& into, std::size_t most, Deadline deadline) {
+    if (most == 0) return 0;
+    const detail::MessageLoan message;
+    if (!core_.get_many(*message, most, deadline)) return 0;
+    std::exception_ptr first_error;
+    for (std::size_t i = 0; i < message->items(); ++i) {
+      try {
+        into.push_back(decode(message->bytes(i)));
+      } catch (...) {
+        if (!first_error) first_error = std::current_exception();
+      }
+    }
+    if (first_error) std::rethrow_exception(first_error);
+    return message->items();
   }
 
   /// Items in the queue: exact when nobody is putting or taking, else as of some instant of the call.
@@ -135,6 +193,10 @@ class Queue {
   /// Most items; 0 = unlimited.
   [[nodiscard]] std::size_t capacity() const { return core_.capacity(); }
   [[nodiscard]] std::size_t byte_budget() const { return core_.byte_budget(); }
+  [[nodiscard]] WhenFull when_full() const { return core_.when_full(); }
+  /// Items that WhenFull::drop_oldest or drop_newest has cost so far. A producer killed in the middle may not have
+  /// counted one.
+  [[nodiscard]] std::uint64_t dropped() const { return core_.dropped(); }
 
   /// This object will neither put nor take again; the queue goes on for everybody else. May be called again.
   void close() noexcept { core_.close(); }
@@ -180,6 +242,52 @@ class Queue {
   [[nodiscard]] static const detail::QueueCore::Type& type() {
     static const detail::QueueCore::Type it{detail::type_fingerprint<T>(), detail::type_name<T>()};
     return it;
+  }
+  /// A batch is encoded in parts of about this size.
+  static constexpr std::size_t kPartBytes = std::size_t{64} << 10;
+  struct PutSome {
+    std::size_t put;
+    std::size_t tried;
+  };
+  [[nodiscard]] PutSome put_some(std::span<const T> items, Deadline deadline) {
+    if constexpr (kRaw) {
+      items = items.first(std::min(items.size(), std::max<std::size_t>(1, kPartBytes / sizeof(T))));
+      std::vector<std::byte> bytes(items.size() * sizeof(T));
+      for (std::size_t i = 0; i < items.size(); ++i) detail::store_raw(bytes.data() + i * sizeof(T), items[i]);
+      return {core_.put_many({.bytes = bytes, .each = sizeof(T)}, deadline), items.size()};
+    } else {
+      const detail::EncoderLoan encoder;
+      std::vector<detail::Batch::End> ends;
+      do {
+        try {
+          detail::encode(*encoder, items[ends.size()]);
+        } catch (...) {
+          if (ends.empty()) throw;  // else those before it are put first; it will be the first of the next part
+          break;
+        }
+        ends.push_back({encoder->bytes().size(), encoder->handles().size()});
+      } while (ends.size() < items.size() && encoder->bytes().size() < kPartBytes);
+      return {core_.put_many({.bytes = encoder->bytes(), .handles = encoder->handles(), .ends = ends}, deadline),
+              ends.size()};
+    }
+  }
+  [[nodiscard]] T from_raw(const std::byte* bytes) const {
+    if (!detail::raw_bytes_are_valid<T>(bytes))
+      throw DecodeError(handle().str() + ": took bytes that are no " + type().name);
+    return detail::load_raw<T>(bytes);
+  }
+  [[nodiscard]] T decode(std::span<const std::byte> bytes) const {
+    if constexpr (kRaw) {
+      if (bytes.size() != sizeof(T))
+        throw DecodeError(handle().str() + ": took an item of " + std::to_string(bytes.size()) +
+                          " bytes where its type has another size");
+      return from_raw(bytes.data());
+    } else {
+      Decoder decoder(bytes);
+      T item = detail::decode<T>(decoder);
+      decoder.finish();
+      return item;
+    }
   }
   /// Nothing once the queue was shut down and is empty.
   [[nodiscard]] std::optional<T> get_unless_over() {

@@ -16,7 +16,7 @@ std::vector<std::unique_ptr<Buffer>>& spares() {
   return it;
 }
 
-std::size_t bytes_in(const Message& message) { return message.bytes().size(); }
+std::size_t bytes_in(const Message& message) { return message.size_bytes(); }
 std::size_t bytes_in(const Encoder& encoder) { return encoder.bytes().size(); }
 
 }  // namespace

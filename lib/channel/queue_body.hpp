@@ -70,6 +70,8 @@ struct QueueBody {
   std::atomic<std::uint32_t> pins_unsure;  ///< 1 once somebody was killed inside: gc() has to compare pins and records
   std::uint64_t capacity_items;            ///< 0 = as many as fit
   std::uint64_t most_units;                ///< the byte budget
+  std::uint64_t when_full;                 ///< a WhenFull
+  std::atomic<std::uint64_t> dropped;      ///< items that the policy has cost
   // The ring follows at kRingOffset.
 };
 

@@ -4,7 +4,10 @@
 
 #include <bit>
 #include <cerrno>
+#include <cstring>
+#include <optional>
 #include <sstream>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "base/hex.hpp"
@@ -34,6 +37,8 @@ constexpr std::size_t kMostItems = channel::Cursor::kCountMask / 2;
 /// A poll does not say "full" or "empty" because somebody else is inside for an instant; it does if that somebody is
 /// stopped.
 constexpr std::chrono::milliseconds kPollPatience{100};
+/// A batch is not taken longer under one lock than this takes.
+constexpr std::size_t kBatchBytes = std::size_t{1} << 20;
 
 /// About 20 µs: twice what a sleep and wake-up costs.
 constinit sync::SpinBudget g_not_empty_spin(1400);
@@ -213,6 +218,7 @@ Object make(std::string_view name, const QueueOptions& options, const QueueCore:
     body->ring_units.store(first / 8);
     body->most_units = budget / 8;
     body->capacity_items = options.capacity;
+    body->when_full = static_cast<std::uint64_t>(options.when_full);
   };
   const shm::CreateRequest request{.kind = Kind::queue,
                                    .name = name,
@@ -270,7 +276,6 @@ constexpr std::size_t pin_prefix_bytes(std::size_t handles) noexcept {
 struct Taken {
   std::uint64_t message = 0;
   std::vector<std::uint64_t> ids;
-  bool wrong_size = false;
 
   /// Reads the identities in front of a message with handles. Errors: DecodeError if they do not fit into it.
   void read_pins(const Ring& ring, std::uint64_t position, std::uint64_t size) {
@@ -289,6 +294,38 @@ struct Taken {
     }
   }
 };
+
+/// Consumers' lock held, and the oldest record is committed: takes it away, read by nobody. Can be killed and done again.
+void discard_oldest(QueueBody& body, const Ring& ring, std::uint64_t queue_id) {
+  const Cursor head = Cursor::unpack(body.head.load());
+  const std::uint64_t header = ring.header(head.position).load(std::memory_order_acquire);
+  const std::uint64_t size = channel::record::size_of(header);
+  Taken discarded;
+  const bool has_pins = (header & channel::record::kHasPins) != 0;
+  if (has_pins) discarded.read_pins(ring, head.position, size);
+  body.head.store(head.after(channel::record::units_for(size)).pack(), std::memory_order_release);
+  if (!has_pins) return;
+  shm::header_of(&body).pins_spent.store(discarded.message + 1);
+  discarded.unpin(queue_id);
+}
+
+/// Producers' lock held: discards the oldest items until `units` more fit. No room if the consumers' lock cannot be had.
+Room drop_oldest(QueueBody& body, const Object& object, Cursor tail, std::uint64_t units, Deadline deadline) {
+  SideLock consumers(body, body.consumers, context_of(object), deadline);
+  if (consumers.timed_out()) return {};
+  const Ring ring(body);
+  for (;;) {
+    const std::uint64_t packed = body.head.load(std::memory_order_acquire);
+    const Cursor head = Cursor::unpack(packed);
+    const Room room = room_for(body, tail, head, units, ring.units());
+    if ((room.items && room.units) || head.position == tail.position) {
+      body.known_head.store(packed, std::memory_order_relaxed);
+      return room;
+    }
+    discard_oldest(body, ring, object.id());
+    body.dropped.fetch_add(1);  // killed before this, one is missing in the count
+  }
+}
 
 /// Both locks held: numbers of the messages with handles that can still be received, in order.
 std::vector<std::uint64_t> messages_with_pins(const QueueBody& body) {
@@ -344,7 +381,7 @@ const bool g_tidies_pins = (shm::set_tidy_pins(&tidy_pins), true);
 void Message::clear() noexcept {
   release_objects();
   size_ = 0;
-  payload_at_ = 0;
+  items_.clear();
 }
 
 void Message::release_objects() noexcept {
@@ -355,12 +392,16 @@ void Message::release_objects() noexcept {
 }
 
 std::byte* Message::make_room(std::size_t size_bytes) {
-  if (size_bytes > capacity_) {
-    capacity_ = std::max<std::size_t>(256, size_bytes);
-    buffer_ = std::make_unique_for_overwrite<std::byte[]>(capacity_);
+  if (size_ + size_bytes > capacity_) {
+    const std::size_t capacity = std::max<std::size_t>({256, size_ + size_bytes, 2 * size_});
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    if (size_ != 0) std::memcpy(larger.get(), buffer_.get(), size_);
+    buffer_ = std::move(larger);
+    capacity_ = capacity;
   }
-  size_ = size_bytes;
-  return buffer_.get();
+  std::byte* const place = buffer_.get() + size_;
+  size_ += size_bytes;
+  return place;
 }
 
 QueueCore QueueCore::create(const QueueOptions& options, const Type& type) {
@@ -385,62 +426,119 @@ void QueueCore::check_open() const {
   if (closed_) throw_closed("this Queue object was closed by close(); open(handle()) gives another one");
 }
 
-bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) {
+void QueueCore::check_fits(const Piece& piece) const {
+  const std::uint64_t size = pin_prefix_bytes(piece.handles.size()) + piece.payload.size();
+  const std::uint64_t most_units = body_of(object_).most_units;
+  if (channel::record::units_for(size) + 1 <= most_units && channel::record::size_of(size) == size) return;
+  throw NoSpace(handle().str() + ": a message of " + std::to_string(piece.payload.size()) +
+                    " bytes can never fit, the queue's byte budget is " + std::to_string(most_units * 8) +
+                    "; make the queue with a larger QueueOptions::byte_budget (4 GiB a message at most)",
+                EMSGSIZE);
+}
+
+template <class PieceAt>
+std::size_t QueueCore::put_pieces(std::size_t count, PieceAt piece_at, Deadline deadline) {
   check_open();
   QueueBody& body = body_of(object_);
-  const std::uint64_t size = pin_prefix_bytes(handles.size()) + payload.size();
-  const std::uint64_t units = channel::record::units_for(size);
-  if (units + 1 > body.most_units || channel::record::size_of(size) != size) {
-    throw NoSpace(handle().str() + ": a message of " + std::to_string(payload.size()) +
-                      " bytes can never fit, the queue's byte budget is " + std::to_string(body.most_units * 8) +
-                      "; make the queue with a larger QueueOptions::byte_budget (4 GiB a message at most)",
-                  EMSGSIZE);
-  }
+  const auto policy = static_cast<WhenFull>(body.when_full);
+  if (policy != WhenFull::block) deadline = Deadline::now();
+  const auto units_of = [&](const Piece& piece) {
+    return channel::record::units_for(pin_prefix_bytes(piece.handles.size()) + piece.payload.size());
+  };
+  std::size_t done = 0;
   Sleeper sleeper(registry::Operation::put, Kind::queue, object_.id(), deadline);
-  const auto may_append = [&] { return can_append(body, units); };
+  const auto may_append = [&] { return can_append(body, units_of(piece_at(std::min(done, count - 1)))); };
   // However we go: a wake-up that came to us and was not used is handed on.
   const absl::Cleanup baton = [&] { pass_baton(body.not_full, sleeper, may_append); };
   for (;;) {
     {
+      bool appended = false;
+      // After the unlock, and also when the queue cannot grow any more in the middle of a batch.
+      const absl::Cleanup wake = [&] {
+        if (appended) body.not_empty.notify();
+      };
       SideLock lock(body, body.producers, context_of(object_), deadline);
       if (lock.timed_out()) break;
       if (lock.healed()) repair_tail(body);
-      if (body.shutdown.load(std::memory_order_relaxed) != 0)
+      if (body.shutdown.load(std::memory_order_relaxed) != 0) {
+        if (done != 0) break;
         throw_closed("it was shut down, nothing can be put any more");
-      const Cursor tail = Cursor::unpack(body.tail.load(std::memory_order_relaxed));
-      Room room = room_for(body, tail, Cursor::unpack(body.known_head.load(std::memory_order_relaxed)), units,
-                           body.ring_units.load(std::memory_order_relaxed));
-      if (!room.items || !room.units) {
-        // SYNC record-taken: acquire pairs with the release in get_with; the space behind head is ours to write.
-        const std::uint64_t head = body.head.load(std::memory_order_acquire);
-        body.known_head.store(head, std::memory_order_relaxed);
-        room = room_for(body, tail, Cursor::unpack(head), units, body.ring_units.load(std::memory_order_relaxed));
       }
-      if (room.items && !room.units && body.ring_units.load() < body.most_units) {
-        SideLock other(body, body.consumers, context_of(object_), deadline);
-        if (!other.timed_out()) {
-          grow(body, handle(), units + 1);
-          room = room_for(body, tail, Cursor::unpack(body.head.load(std::memory_order_acquire)), units,
-                          body.ring_units.load());
+      for (; done < count; ++done) {
+        const Piece piece = piece_at(done);
+        check_fits(piece);
+        const std::uint64_t units = units_of(piece);
+        const Cursor tail = Cursor::unpack(body.tail.load(std::memory_order_relaxed));
+        Room room = room_for(body, tail, Cursor::unpack(body.known_head.load(std::memory_order_relaxed)), units,
+                             body.ring_units.load(std::memory_order_relaxed));
+        if (!room.items || !room.units) {
+          // SYNC record-taken: acquire pairs with the release in get_with; the space behind head is ours to write.
+          const std::uint64_t head = body.head.load(std::memory_order_acquire);
+          body.known_head.store(head, std::memory_order_relaxed);
+          room = room_for(body, tail, Cursor::unpack(head), units, body.ring_units.load(std::memory_order_relaxed));
         }
-      }
-      if (room.items && room.units) {
-        Pins pins(body, object_, handles);
+        if (room.items && !room.units && body.ring_units.load() < body.most_units) {
+          SideLock other(body, body.consumers, context_of(object_), deadline);
+          if (!other.timed_out()) {
+            grow(body, handle(), units + 1);
+            room = room_for(body, tail, Cursor::unpack(body.head.load(std::memory_order_acquire)), units,
+                            body.ring_units.load());
+          }
+        }
+        if ((!room.items || !room.units) && policy == WhenFull::drop_oldest)
+          room = drop_oldest(body, object_, tail, units, deadline);
+        if (!room.items || !room.units) break;
+        Pins pins(body, object_, piece.handles);
         pins.make();
-        append(body, tail, pins.prefix(), payload);
+        append(body, tail, pins.prefix(), piece.payload);
         pins.committed();
-        lock.release();
-        body.not_empty.notify();
-        return true;
+        appended = true;
       }
     }
+    if (done == count) return done;
+    if (policy == WhenFull::drop_newest) body.dropped.fetch_add(count - done);
     if (deadline.is_poll() || !wait_until_ready(body.not_full, sleeper, g_not_full_spin, may_append)) break;
   }
-  return false;
+  return done;
+}
+
+bool QueueCore::put(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) {
+  return put_pieces(
+             1,
+             [&](std::size_t) {
+               return Piece{payload, handles};
+             },
+             deadline) == 1;
+}
+
+std::size_t QueueCore::put_many(const Batch& batch, Deadline deadline) {
+  if (batch.each != 0) {
+    return put_pieces(
+        batch.bytes.size() / batch.each,
+        [&](std::size_t i) {
+          return Piece{batch.bytes.subspan(i * batch.each, batch.each), {}};
+        },
+        deadline);
+  }
+  return put_pieces(
+      batch.ends.size(),
+      [&](std::size_t i) {
+        const Batch::End begin = i == 0 ? Batch::End{0, 0} : batch.ends[i - 1];
+        const Batch::End end = batch.ends[i];
+        return Piece{batch.bytes.subspan(begin.bytes, end.bytes - begin.bytes),
+                     batch.handles.subspan(begin.handles, end.handles - begin.handles)};
+      },
+      deadline);
+}
+
+void QueueCore::refused() const {
+  if (is_shut_down()) throw_closed("it was shut down, nothing can be put any more");
+  if (when_full() == WhenFull::fail)
+    throw Full(handle().str() + ": the queue is full, and its policy (WhenFull::fail) is not to wait");
 }
 
 template <class Take>
-bool QueueCore::get_with(Deadline deadline, Take take) {
+bool QueueCore::get_with(std::size_t most, Deadline deadline, Take take) {
   check_open();
   QueueBody& body = body_of(object_);
   Sleeper sleeper(registry::Operation::get, Kind::queue, object_.id(), deadline);
@@ -450,32 +548,44 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
     // Read before the queue is found empty: who has seen the shutdown sees all that was put before it.
     const auto shut = static_cast<Shutdown>(body.shutdown.load(std::memory_order_acquire));
     if (shut == Shutdown::immediate) throw_closed("it was shut down and its items were discarded");
+    std::size_t count = 0;
+    std::vector<Taken> with_pins;
     {
       SideLock lock(body, body.consumers, context_of(object_), deadline);
       if (lock.timed_out()) break;
       const Ring ring(body);
-      const Cursor head = Cursor::unpack(body.head.load(std::memory_order_relaxed));
-      // SYNC record-ready: acquire, see append.
-      const std::uint64_t header = ring.header(head.position).load(std::memory_order_acquire);
-      if (is_committed(header)) {
+      for (; count < most; ++count) {
+        const Cursor head = Cursor::unpack(body.head.load(std::memory_order_relaxed));
+        // SYNC record-ready: acquire, see append.
+        const std::uint64_t header = ring.header(head.position).load(std::memory_order_acquire);
+        if (!is_committed(header)) break;
         const std::uint64_t size = channel::record::size_of(header);
         const std::uint64_t units = channel::record::units_for(size);
-        if (units + 1 > ring.units())
+        if (units + 1 > ring.units()) {
+          if (count != 0) break;  // what came before it is delivered first
           throw DecodeError(handle().str() + ": a record is damaged (" + std::to_string(size) + " bytes)");
+        }
         const bool has_pins = (header & channel::record::kHasPins) != 0;
-        const Taken after = take(ring, head.position, size, has_pins);
+        std::optional<Taken> taken;
+        try {
+          taken = take(ring, head.position, size, has_pins);
+        } catch (...) {
+          if (count == 0) throw;  // else what came before it is delivered first; it will be the first of the next call
+        }
+        if (!taken) break;
         // SYNC record-taken: release, so that no producer writes where we still read. This is the commit: killed before
         // it, the item stays; killed after it, the item was ours.
         body.head.store(head.after(units).pack(), std::memory_order_release);
-        if (has_pins) shm::header_of(&body).pins_spent.store(after.message + 1);
-        lock.release();
-        body.not_full.notify_every();
-        if (has_pins) after.unpin(object_.id());
-        if (after.wrong_size)
-          throw DecodeError(handle().str() + ": took an item of " + std::to_string(size) +
-                            " bytes where its type has another size");
-        return true;
+        if (has_pins) {
+          shm::header_of(&body).pins_spent.store(taken->message + 1);
+          with_pins.push_back(*std::move(taken));
+        }
       }
+    }
+    if (count != 0) {
+      body.not_full.notify_every();
+      for (const Taken& one : with_pins) one.unpin(object_.id());
+      return true;
     }
     if (shut == Shutdown::draining) throw_closed("it was shut down and all its items are taken");
     if (deadline.is_poll() || !wait_until_ready(body.not_empty, sleeper, g_not_empty_spin, may_take)) break;
@@ -483,11 +593,15 @@ bool QueueCore::get_with(Deadline deadline, Take take) {
   return false;
 }
 
-bool QueueCore::get(Message& into, Deadline deadline) {
+bool QueueCore::get_many(Message& into, std::size_t most, Deadline deadline) {
   into.clear();
-  return get_with(deadline, [&](const Ring& ring, std::uint64_t position, std::uint64_t size, bool has_pins) {
+  const auto take = [&](const Ring& ring, std::uint64_t position, std::uint64_t size,
+                        bool has_pins) -> std::optional<Taken> {
+    if (into.items() != 0 && into.size_bytes() + size > kBatchBytes) return std::nullopt;
     Taken taken;
+    const std::size_t begin = into.size_bytes();
     ring.read(position, 8, into.make_room(size), size);
+    std::size_t prefix = 0;
     if (has_pins) {
       taken.read_pins(ring, position, size);
       // Held before the record is taken: from then on the pins may go.
@@ -498,19 +612,29 @@ bool QueueCore::get(Message& into, Deadline deadline) {
           into.held_files_.push_back(fd.release());
         }
       }
-      into.payload_at_ = pin_prefix_bytes(taken.ids.size());
+      prefix = pin_prefix_bytes(taken.ids.size());
     }
+    into.items_.push_back({begin + prefix, size - prefix});
     return taken;
-  });
+  };
+  return get_with(most, deadline, take);
 }
 
 bool QueueCore::get_raw(std::span<std::byte> into, Deadline deadline) {
-  return get_with(deadline, [&](const Ring& ring, std::uint64_t position, std::uint64_t size, bool has_pins) {
+  std::optional<std::uint64_t> wrong_size;
+  const auto take = [&](const Ring& ring, std::uint64_t position, std::uint64_t size,
+                        bool has_pins) -> std::optional<Taken> {
     Taken taken;
-    taken.wrong_size = size != into.size() || has_pins;
-    if (!taken.wrong_size) ring.read(position, 8, into.data(), into.size());
+    if (has_pins) taken.read_pins(ring, position, size);
+    if (size != into.size() || has_pins) wrong_size = size;
+    else ring.read(position, 8, into.data(), into.size());
     return taken;
-  });
+  };
+  const bool got = get_with(1, deadline, take);
+  if (wrong_size)
+    throw DecodeError(handle().str() + ": took an item of " + std::to_string(*wrong_size) +
+                      " bytes where its type has another size");
+  return got;
 }
 
 std::size_t QueueCore::qsize() const {
@@ -538,6 +662,9 @@ bool QueueCore::full() const {
 std::size_t QueueCore::capacity() const { return body_of(object_).capacity_items; }
 std::size_t QueueCore::byte_budget() const { return body_of(object_).most_units * 8; }
 
+WhenFull QueueCore::when_full() const { return static_cast<WhenFull>(body_of(object_).when_full); }
+std::uint64_t QueueCore::dropped() const { return body_of(object_).dropped.load(std::memory_order_relaxed); }
+
 void QueueCore::shutdown(bool immediate) {
   QueueBody& body = body_of(object_);
   {
@@ -549,17 +676,8 @@ void QueueCore::shutdown(bool immediate) {
     if (immediate) {
       SideLock consumers(body, body.consumers, context_of(object_), Deadline::never());
       const Ring ring(body);
-      Cursor at = Cursor::unpack(body.head.load());
       const Cursor end = Cursor::unpack(body.tail.load());
-      while (at.position != end.position) {
-        const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
-        const std::uint64_t size = channel::record::size_of(header);
-        Taken discarded;
-        if ((header & channel::record::kHasPins) != 0) discarded.read_pins(ring, at.position, size);
-        at = at.after(channel::record::units_for(size));
-        body.head.store(at.pack(), std::memory_order_release);
-        discarded.unpin(object_.id());
-      }
+      while (Cursor::unpack(body.head.load()).position != end.position) discard_oldest(body, ring, object_.id());
     }
   }
   body.not_empty.notify_all();
@@ -572,8 +690,24 @@ std::string QueueCore::printed() const {
   std::ostringstream out;
   out << "<Queue " << handle() << " items=" << qsize();
   if (capacity() != 0) out << '/' << capacity();
-  out << " bytes<=" << byte_budget() << (closed_ ? " closed" : "") << (is_shut_down() ? " shut down" : "") << '>';
+  out << " bytes<=" << byte_budget();
+  if (when_full() != WhenFull::block) out << ' ' << to_string(when_full()) << " dropped=" << dropped();
+  out << (closed_ ? " closed" : "") << (is_shut_down() ? " shut down" : "") << '>';
   return std::move(out).str();
 }
 
 }  // namespace brood::inline v1::detail
+
+namespace brood::inline v1 {
+
+std::string_view to_string(WhenFull policy) noexcept {
+  switch (policy) {
+    case WhenFull::block: return "block";
+    case WhenFull::fail: return "fail";
+    case WhenFull::drop_oldest: return "drop_oldest";
+    case WhenFull::drop_newest: return "drop_newest";
+  }
+  return "unknown";
+}
+
+}  // namespace brood::inline v1

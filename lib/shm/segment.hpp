@@ -16,7 +16,7 @@
 namespace brood::inline v1::shm {
 
 /// Version of everything that lies in segments. Any change of a layout bumps it; other versions are refused at open.
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 inline constexpr std::uint64_t kMagic = 0x3130646f6f72622eULL;  // ".brood01", little endian
 
 /// The first 192 bytes of every segment.

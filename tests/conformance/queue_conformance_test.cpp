@@ -2,10 +2,12 @@
 #include "brood/queue.hpp"
 
 #include <numeric>
+#include <optional>
 #include <string>
 
 #include "brood/error.hpp"
 #include "brood/event.hpp"
+#include "brood/simple_queue.hpp"
 #include "brood/value.hpp"
 #include "conformance/bodies.hpp"
 
@@ -385,6 +387,45 @@ TEST_P(QueueConformance, KilledHolderOfAQueueLeavesItUsable) {
   EXPECT_FALSE(queue.try_get_for(10ms));
   worker([](brood::Queue<int>& out) { out.put(7); }, queue).join();
   EXPECT_EQ(queue.get(), 7);
+}
+
+// TestSimpleQueue.test_empty, QUE-17
+TEST_P(QueueConformance, SimpleQueueIsEmptyExactlyWhenItIs) {
+  brood::SimpleQueue<std::optional<bool>> queue;
+  brood::Event may_start;
+  brood::Event may_go_on;
+  auto child = worker(
+      [](brood::SimpleQueue<std::optional<bool>>& out, brood::Event& start, brood::Event& go_on) {
+        start.wait();
+        require(out.empty(), "empty in the child");
+        out.put(true);
+        out.put(std::nullopt);
+        require(!out.empty(), "not empty in the child");
+        go_on.set();
+      },
+      queue, may_start, may_go_on);
+  EXPECT_TRUE(queue.empty());
+  may_start.set();
+  may_go_on.wait();
+  EXPECT_FALSE(queue.empty());
+  EXPECT_EQ(queue.get(), std::optional(true));
+  EXPECT_EQ(queue.get(), std::nullopt);
+  EXPECT_TRUE(queue.empty());
+  child.join();
+}
+
+// TestSimpleQueue.test_empty_exceptions, test_close, test_closed, QUE-18
+TEST_P(QueueConformance, SimpleQueueClosedTwiceRefusesEverything) {
+  brood::SimpleQueue<int> queue;
+  EXPECT_FALSE(queue.closed());
+  queue.close();
+  queue.close();
+  EXPECT_TRUE(queue.closed());
+  EXPECT_THROW((void)queue.empty(), brood::QueueClosed);
+  EXPECT_THROW(queue.put(1), brood::QueueClosed);
+  EXPECT_THROW((void)queue.get(), brood::QueueClosed);
+  worker([](brood::SimpleQueue<int>& other) { other.put(1); }, queue).join();  // for everybody else it goes on
+  EXPECT_EQ(brood::SimpleQueue<int>::open(queue.handle()).get(), 1);
 }
 
 }  // namespace

@@ -467,13 +467,13 @@ struct Look : BarrierScene {
 
 void add_barrier_operations(Operations& all) {
   add<Last>(all, "Barrier: wait by the last of two", 1, nullptr);
-  add<Last>(all, "Barrier: wait by the last of three", 2, nullptr);
-  add<LastWithAction>(all, "Barrier: wait by the last of two, with an action", 1);
+  add_every<Last>(all, 3, "Barrier: wait by the last of three", 2, nullptr);
+  add_every<LastWithAction>(all, 3, "Barrier: wait by the last of two, with an action", 1);
   add_long<ActionFails>(all, "Barrier: wait by the last of two, whose action throws");
   add_every<ActionWithNewcomer>(all, 3,
                                 "Barrier: wait by the last of two, with an action; a third waits for the next pass");
   add<Middle>(all, "Barrier: wait by the first of two", 0);
-  add<Middle>(all, "Barrier: wait by the middle of three", 1);
+  add_every<Middle>(all, 3, "Barrier: wait by the middle of three", 1);
   add<Newcomer>(all, "Barrier: first wait of a new process, the last of two", false);
   add<Newcomer>(all, "Barrier: enrol; one waits", true);
   add<Leave>(all, "Barrier: leave; one waits");

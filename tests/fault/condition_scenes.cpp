@@ -452,10 +452,10 @@ void add_condition_operations(Operations& all) {
   add<Wait<Lock>>(all, "Condition: wait, notified; another waits behind", 0, false);
   add_every<Wait<Lock>>(all, 3, "Condition: wait, notified; others wait before and behind", 1, false);
   add_every<Wait<RLock>>(all, 5, "Condition: wait_for with an RLock, notified; another waits behind", 0, true);
-  add<WaitNested>(all, "Condition: wait with an RLock held twice, notified; another waits behind");
+  add_every<WaitNested>(all, 3, "Condition: wait with an RLock held twice, notified; another waits behind");
   add_every<WaitReady>(all, 5, "Condition: wait with a predicate, notified; another waits behind", false);
   add_every<WaitReady>(all, 5, "Condition: wait_for with a predicate, notified; another waits behind", true);
-  add<WaitTimesOut>(all, "Condition: wait_for times out; another waits behind", false);
+  add_every<WaitTimesOut>(all, 3, "Condition: wait_for times out; another waits behind", false);
   add<WaitTimesOut>(all, "Condition: wait_for times out when notified; another waits behind", true);
   add<PassOn>(all, "Condition: wait, passing on what a dead waiter was told; two wait");
   add_long<WaitOwnerDied>(all, "Condition: wait, whose lock's owner died; two wait behind");

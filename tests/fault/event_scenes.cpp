@@ -203,10 +203,10 @@ void add_event_operations(Operations& all) {
   add<SetWithSleepers>(all, "Event: set, clear; two wait", 2, true);
   add<SetSetClearClear>(all, "Event: set twice, clear twice; nobody waits");
   add<ClearWithSleeper>(all, "Event: clear of an unset one; one waits");
-  add<WaitSet>(all, "Event: wait, then set; another waits before", true, false);
+  add_every<WaitSet>(all, 3, "Event: wait, then set; another waits before", true, false);
   add<WaitSet>(all, "Event: wait, then set; another waits behind", false, false);
-  add<WaitSet>(all, "Event: wait, then set and cleared at once; another waits before", true, true);
-  add<WaitTimesOut>(all, "Event: wait_for times out; another waits", false);
+  add_every<WaitSet>(all, 3, "Event: wait, then set and cleared at once; another waits before", true, true);
+  add_every<WaitTimesOut>(all, 3, "Event: wait_for times out; another waits", false);
   add<WaitTimesOut>(all, "Event: wait_for times out when it is set; another waits", true);
   add_long<Look>(all, "Event: is_set, wait_for(0), wait_until, <<; unset", false);
   add_long<Look>(all, "Event: is_set, wait_for(0), wait_until, wait, <<; set", true);

@@ -64,6 +64,7 @@ Operations all_operations() {
   add_condition_operations(all);
   add_barrier_operations(all);
   add_queue_operations(all);
+  add_queue_batch_operations(all);
   add_queue_end_operations(all);
   add_value_operations(all);
   add_lifetime_operations(all);

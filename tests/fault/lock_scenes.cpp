@@ -8,6 +8,7 @@
 #include "brood/error.hpp"
 #include "brood/lock.hpp"
 #include "brood/rlock.hpp"
+#include "fault/parts.hpp"
 #include "fault/scene.hpp"
 #include "fault/warm.hpp"
 #include "os/futex.hpp"
@@ -338,9 +339,9 @@ void add_lock_operations(Operations& all) {
   add<UnlockWithSleeper<Lock>>(all, "Lock: unlock; one sleeps", false);
   add<UnlockWithSleeper<Lock>>(all, "Lock (heal): unlock; one sleeps", true);
   add<Contended<Lock>>(all, "Lock: lock contended, handed over; a third sleeps behind", false, false);
-  add<Contended<Lock>>(all, "Lock: lock contended, handed over; a third sleeps before", false, true);
-  add<Contended<Lock>>(all, "Lock (heal): lock contended, handed over; a third sleeps behind", true, false);
-  add<TimesOut<Lock>>(all, "Lock: try_lock_for times out; another sleeps", false);
+  add_every<Contended<Lock>>(all, 3, "Lock: lock contended, handed over; a third sleeps before", false, true);
+  add_every<Contended<Lock>>(all, 3, "Lock (heal): lock contended, handed over; a third sleeps behind", true, false);
+  add_every<TimesOut<Lock>>(all, 3, "Lock: try_lock_for times out; another sleeps", false);
   add<TimesOutAtHandover>(all, "Lock: try_lock_for handed over; another sleeps", false);
   add<Report>(all, "Lock: lock, whose owner is dead");
   all.back().random_points = 50;  // nearly all of its 50,000 instructions throw the exception
@@ -349,8 +350,8 @@ void add_lock_operations(Operations& all) {
   add<ForeignUnlock>(all, "Lock: unlock by another process; one sleeps", false);
   add<Nested>(all, "RLock: lock twice, unlock twice", false);
   add<UnlockWithSleeper<RLock>>(all, "RLock: unlock; one sleeps", false);
-  add<Contended<RLock>>(all, "RLock: lock contended, handed over; a third sleeps behind", false, false);
-  add<TimesOut<RLock>>(all, "RLock: try_lock_for times out; another sleeps", false);
+  add_every<Contended<RLock>>(all, 3, "RLock: lock contended, handed over; a third sleeps behind", false, false);
+  add_every<TimesOut<RLock>>(all, 3, "RLock: try_lock_for times out; another sleeps", false);
   add<Recover<RLock>>(all, "RLock: recover");
 }
 

@@ -82,6 +82,7 @@ void add_event_operations(Operations& all);
 void add_condition_operations(Operations& all);
 void add_barrier_operations(Operations& all);
 void add_queue_operations(Operations& all);
+void add_queue_batch_operations(Operations& all);
 void add_queue_end_operations(Operations& all);
 void add_value_operations(Operations& all);
 void add_lifetime_operations(Operations& all);

@@ -474,14 +474,14 @@ void add_way(Operations& all, const std::string& name, long stride = 1) {
   add<GiveToSleepers<Way>>(all, name + ": release; two sleep", 2);
   add_every<TakeContended<Way>>(all, stride, name + ": acquire, given by another; a third sleeps behind", false);
   add_every<TakeContended<Way>>(all, 3 * stride, name + ": acquire, given by another; a third sleeps before", true);
-  add_every<TimesOut<Way>>(all, stride, name + ": try_acquire_for times out; another sleeps", false);
+  add_every<TimesOut<Way>>(all, 3 * stride, name + ": try_acquire_for times out; another sleeps", false);
   add_every<TimesOut<Way>>(all, stride, name + ": try_acquire_for times out when a unit comes; another sleeps", true);
-  add<Poll<Way>>(all, name + ": try_acquire, try_acquire_for(0); none free");
+  add_every<Poll<Way>>(all, stride, name + ": try_acquire, try_acquire_for(0); none free");
 }
 
 template <class Way>
-void add_returning_way(Operations& all, const std::string& name) {
-  add<BringBack<Way>>(all, name + ": try_acquire of what a dead process held", true, false);
+void add_returning_way(Operations& all, const std::string& name, long stride = 1) {
+  add_every<BringBack<Way>>(all, stride, name + ": try_acquire of what a dead process held", true, false);
   add<BringBack<Way>>(all, name + ": get_value of what a dead process held", false, false);
   add<BringBack<Way>>(all, name + ": get_value of what a dead process held; one sleeps", false, true);
 }
@@ -500,7 +500,7 @@ void add_semaphore_operations(Operations& all) {
   add<ReleaseOfAnother>(all, "BoundedSemaphore: release of another's unit; nobody waits", false);
   add<ReleaseOfAnother>(all, "BoundedSemaphore: release of another's unit; one sleeps", true);
   add_way<Guarded>(all, "Permit", 5);  // the same code as BoundedSemaphore's
-  add_returning_way<Guarded>(all, "Permit");
+  add_returning_way<Guarded>(all, "Permit", 5);
   add<PermitMoves>(all, "Permit: constructed, moved, replaced, released by hand");
 }
 

@@ -16,17 +16,40 @@
 
 namespace brood::inline v1 {
 
+/// What put does when there is no room.
+enum class WhenFull : std::uint8_t {
+  block,        ///< wait, as long as the caller wants
+  fail,         ///< put throws Full; the attempts say no at once
+  drop_oldest,  ///< items at the front make room, read by nobody
+  drop_newest,  ///< the item is not put
+};
+[[nodiscard]] std::string_view to_string(WhenFull policy) noexcept;
+
 struct QueueOptions {
   /// Most items in the queue at a time; 0 = as many as the byte budget holds.
   std::size_t capacity = 0;
   /// Most bytes of memory that the items may take, each with 8 to 15 bytes of overhead; rounded up to a power of two.
   /// Also the limit of one message. Address space of this size is mapped; memory is taken as the queue grows.
   std::size_t byte_budget = std::size_t{256} << 20;
+  WhenFull when_full = WhenFull::block;
 };
 
 namespace detail {
 
-/// A message taken from a queue. Keeps alive the shared objects whose handles are in it until it is destroyed.
+/// Items to put, one after the other in one piece of memory.
+struct Batch {
+  struct End {
+    std::size_t bytes;
+    std::size_t handles;
+  };
+  std::span<const std::byte> bytes;
+  std::span<const Handle> handles = {};
+  std::span<const End> ends = {};  ///< of each item
+  std::size_t each = 0;            ///< instead of `ends`: all have so many bytes, and no handles
+};
+
+/// One or more items taken from a queue. Keeps alive the shared objects whose handles are in them until it is
+/// destroyed.
 class Message {
  public:
   Message() = default;
@@ -34,20 +57,28 @@ class Message {
   Message& operator=(const Message&) = delete;
   ~Message() { release_objects(); }
 
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
-    return {buffer_.get() + payload_at_, size_ - payload_at_};
+  [[nodiscard]] std::size_t items() const noexcept { return items_.size(); }
+  [[nodiscard]] std::span<const std::byte> bytes(std::size_t item = 0) const noexcept {
+    return {buffer_.get() + items_[item].begin, items_[item].size_bytes};
   }
-  /// Ready for the next message; keeps the memory.
+  /// Memory in use.
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return size_; }
+  /// Ready for the next items; keeps the memory.
   void clear() noexcept;
 
  private:
   friend class QueueCore;
+  struct Item {
+    std::size_t begin;
+    std::size_t size_bytes;
+  };
   void release_objects() noexcept;
+  /// Room for one more record.
   std::byte* make_room(std::size_t size_bytes);
   std::unique_ptr<std::byte[]> buffer_;  // not a vector: that would clear memory which is overwritten at once
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
-  std::size_t payload_at_ = 0;
+  std::vector<Item> items_;
   std::vector<int> held_files_;
   std::vector<std::uint64_t> held_ids_;
 };
@@ -65,10 +96,16 @@ class QueueCore {
   [[nodiscard]] static QueueCore open(const Handle& handle, const Type& type);
   [[nodiscard]] static QueueCore open_named(std::string_view name, const Type& type);
 
-  /// False if there was no room until the deadline.
+  /// False if it was not put: there was no room until the deadline, or the policy does not wait.
   bool put(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline);
-  /// False if nothing came until the deadline.
-  bool get(Message& into, Deadline deadline);
+  /// How many were put, from the first one on.
+  std::size_t put_many(const Batch& batch, Deadline deadline);
+  /// After an unlimited put that was not done. Errors: Full if that is the policy, QueueClosed.
+  void refused() const;
+  /// False if nothing came until the deadline. Otherwise `into` has one item, or what was there of up to `most`: as
+  /// many as about a mebibyte holds.
+  bool get(Message& into, Deadline deadline) { return get_many(into, 1, deadline); }
+  bool get_many(Message& into, std::size_t most, Deadline deadline);
   /// A message of exactly `into.size()` bytes, straight into place. Errors: also DecodeError if the size differs.
   bool get_raw(std::span<std::byte> into, Deadline deadline);
 
@@ -77,6 +114,8 @@ class QueueCore {
   [[nodiscard]] bool full() const;
   [[nodiscard]] std::size_t capacity() const;
   [[nodiscard]] std::size_t byte_budget() const;
+  [[nodiscard]] WhenFull when_full() const;
+  [[nodiscard]] std::uint64_t dropped() const;
   void close() noexcept { closed_ = true; }
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   void shutdown(bool immediate);
@@ -86,8 +125,15 @@ class QueueCore {
 
  private:
   explicit QueueCore(Object object) noexcept : object_(std::move(object)) {}
+  struct Piece {
+    std::span<const std::byte> payload;
+    std::span<const Handle> handles;
+  };
+  template <class PieceAt>
+  std::size_t put_pieces(std::size_t count, PieceAt piece_at, Deadline deadline);
   template <class Take>
-  bool get_with(Deadline deadline, Take take);
+  bool get_with(std::size_t most, Deadline deadline, Take take);
+  void check_fits(const Piece& piece) const;
   void check_open() const;
   [[noreturn]] void throw_closed(const char* why) const;
 
