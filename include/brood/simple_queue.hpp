@@ -34,9 +34,7 @@ class SimpleQueue {
   }
   /// Errors: HandleError (malformed, stale), TypeMismatch (another kind, payload or layout), PermissionDenied, OsError.
   [[nodiscard]] static SimpleQueue open(const Handle& handle) { return SimpleQueue(Queue<T>::open(handle)); }
-  [[nodiscard]] static SimpleQueue open_named(std::string_view name) {
-    return SimpleQueue(Queue<T>::open_named(name));
-  }
+  [[nodiscard]] static SimpleQueue open_named(std::string_view name) { return SimpleQueue(Queue<T>::open_named(name)); }
   /// Takes the name away; who has the queue open keeps it. False if there was none.
   static bool remove(std::string_view name) { return Queue<T>::remove(name); }
 

@@ -417,15 +417,16 @@ TEST_P(QueueConformance, SimpleQueueIsEmptyExactlyWhenItIs) {
 // TestSimpleQueue.test_empty_exceptions, test_close, test_closed, QUE-18
 TEST_P(QueueConformance, SimpleQueueClosedTwiceRefusesEverything) {
   brood::SimpleQueue<int> queue;
-  EXPECT_FALSE(queue.closed());
-  queue.close();
-  queue.close();
-  EXPECT_TRUE(queue.closed());
-  EXPECT_THROW((void)queue.empty(), brood::QueueClosed);
-  EXPECT_THROW(queue.put(1), brood::QueueClosed);
-  EXPECT_THROW((void)queue.get(), brood::QueueClosed);
+  auto mine = brood::SimpleQueue<int>::open(queue.handle());
+  EXPECT_FALSE(mine.closed());
+  mine.close();
+  mine.close();
+  EXPECT_TRUE(mine.closed());
+  EXPECT_THROW((void)mine.empty(), brood::QueueClosed);
+  EXPECT_THROW(mine.put(1), brood::QueueClosed);
+  EXPECT_THROW((void)mine.get(), brood::QueueClosed);
   worker([](brood::SimpleQueue<int>& other) { other.put(1); }, queue).join();  // for everybody else it goes on
-  EXPECT_EQ(brood::SimpleQueue<int>::open(queue.handle()).get(), 1);
+  EXPECT_EQ(queue.get(), 1);
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ TEST_F(BadInput, WrongMagic) {
 }
 TEST_F(BadInput, OtherLayoutVersion) {
   craft([](SegmentHeader& header) { header.layout_version += 1; });
-  expect_refused({"layout version 2", "speaks 1", "same brood"});
+  const auto ours = brood::shm::kLayoutVersion;
+  expect_refused({"layout version " + std::to_string(ours + 1), "speaks " + std::to_string(ours), "same brood"});
 }
 TEST_F(BadInput, OtherWordSizeAndByteOrder) {
   craft([](SegmentHeader& header) { header.word_bytes = 4; });
