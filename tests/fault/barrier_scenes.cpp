@@ -474,7 +474,7 @@ void add_barrier_operations(Operations& all) {
                                 "Barrier: wait by the last of two, with an action; a third waits for the next pass");
   add<Middle>(all, "Barrier: wait by the first of two", 0);
   add_every<Middle>(all, 3, "Barrier: wait by the middle of three", 1);
-  add<Newcomer>(all, "Barrier: first wait of a new process, the last of two", false);
+  add_every<Newcomer>(all, 3, "Barrier: first wait of a new process, the last of two", false);
   add<Newcomer>(all, "Barrier: enrol; one waits", true);
   add<Leave>(all, "Barrier: leave; one waits");
   add_long<WaitTimesOut>(all, "Barrier: wait_for times out; one of three waits");

@@ -456,7 +456,7 @@ void add_condition_operations(Operations& all) {
   add_every<WaitReady>(all, 5, "Condition: wait with a predicate, notified; another waits behind", false);
   add_every<WaitReady>(all, 5, "Condition: wait_for with a predicate, notified; another waits behind", true);
   add_every<WaitTimesOut>(all, 3, "Condition: wait_for times out; another waits behind", false);
-  add<WaitTimesOut>(all, "Condition: wait_for times out when notified; another waits behind", true);
+  add_every<WaitTimesOut>(all, 3, "Condition: wait_for times out when notified; another waits behind", true);
   add<PassOn>(all, "Condition: wait, passing on what a dead waiter was told; two wait");
   add_long<WaitOwnerDied>(all, "Condition: wait, whose lock's owner died; two wait behind");
   add_long<Print>(all, "Condition: <<; two wait");

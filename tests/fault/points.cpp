@@ -67,8 +67,10 @@ std::vector<long> thinned(const std::vector<long>& all) {
   return some;
 }
 
-std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& changes, std::size_t random_points,
-                          std::mt19937_64& random) {
+/// The places that matter, around each system call and each change of shared bytes; every `stride`-th instruction from
+/// a random one on (1: none of those), and so many random ones.
+std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& changes, long stride,
+                          std::size_t random_points, std::mt19937_64& random) {
   std::set<long> steps;
   for (const long call : trace.calls) {
     steps.insert(call - 1);
@@ -77,6 +79,10 @@ std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& c
   for (const long change : thinned(changes)) {
     steps.insert(change - 1);
     steps.insert(change);
+  }
+  if (stride > 1) {
+    std::uniform_int_distribution<long> first(0, stride - 1);
+    for (long step = first(random); step <= trace.steps; step += stride) steps.insert(step);
   }
   std::uniform_int_distribution<long> any(0, trace.steps);
   const std::size_t wanted = steps.size() + random_points;
@@ -98,11 +104,8 @@ Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::size_t
   Plan plan;
   plan.instructions = trace.steps;
   plan.selected = stride > 1 || trace.steps > kEveryInstruction;
-  if (stride > 1) {
-    for (long step = 0; step <= trace.steps; step += stride)
-      plan.points.push_back(from_last_call(step, false, trace.calls));
-  } else if (plan.selected) {
-    plan.points = select(trace, changes, random_points, random);
+  if (plan.selected) {
+    plan.points = select(trace, changes, stride, stride > 1 ? 0 : random_points, random);
   } else {
     // A little more than was counted: another run may take another turn. The sweep stops when the operation is over.
     for (long step = 0; step <= trace.steps + kEveryInstruction; ++step) plan.points.push_back({step, false, 0});

@@ -65,7 +65,7 @@ class Scene {
 struct Operation {
   std::string name;
   std::function<std::unique_ptr<Scene>()> make;
-  /// Kill at every `stride`-th instruction only.
+  /// Above 1: kill at every `stride`-th instruction, and around each system call and change of shared bytes.
   long stride = 1;
   /// Must be found wrong: a negative control.
   bool control = false;

@@ -492,7 +492,7 @@ void add_semaphore_operations(Operations& all) {
   add_way<Plain>(all, "Semaphore");
   add_long<Look<Plain>>(all, "Semaphore: get_value, <<");
   add_long<ReleaseAtCeiling>(all, "Semaphore: release at the ceiling");
-  add_way<Bounded>(all, "BoundedSemaphore");
+  add_way<Bounded>(all, "BoundedSemaphore", 3);
   add_returning_way<Bounded>(all, "BoundedSemaphore");
   add_long<Look<Bounded>>(all, "BoundedSemaphore: get_value, <<");
   add_long<ReleaseTooOften>(all, "BoundedSemaphore: release, all units in");
@@ -501,7 +501,7 @@ void add_semaphore_operations(Operations& all) {
   add<ReleaseOfAnother>(all, "BoundedSemaphore: release of another's unit; one sleeps", true);
   add_way<Guarded>(all, "Permit", 5);  // the same code as BoundedSemaphore's
   add_returning_way<Guarded>(all, "Permit", 5);
-  add<PermitMoves>(all, "Permit: constructed, moved, replaced, released by hand");
+  add_every<PermitMoves>(all, 3, "Permit: constructed, moved, replaced, released by hand");
 }
 
 }  // namespace fault
