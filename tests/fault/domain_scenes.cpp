@@ -160,17 +160,17 @@ void add_domain_operations(Operations& all) {
   // Thousands of instructions, most of them of the C library. Odd: every other point has a bystander.
   const auto with_stride = [&](long stride) { all.back().stride = stride; };
   add<Join>(all, "domain: join; one is there", false);
-  with_stride(41);
+  with_stride(81);
   add<Join>(all, "domain: join; nobody is there", true);
-  with_stride(41);
+  with_stride(81);
   add<ExitHoldingLock>(all, "domain: exit with a lock; one sleeps on it", false);
-  with_stride(131);
+  with_stride(261);
   add<ExitHoldingLock>(all, "domain: exit with a lock that heals; one sleeps on it", true);
-  with_stride(331);
+  with_stride(661);
   add<ExitHoldingUnit>(all, "domain: exit with a unit of a BoundedSemaphore; one sleeps on it");
-  with_stride(331);
+  with_stride(661);
   add<ExitWithObjects>(all, "domain: exit with objects of its own");
-  with_stride(331);
+  with_stride(661);
 }
 
 }  // namespace fault

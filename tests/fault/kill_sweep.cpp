@@ -24,8 +24,9 @@ struct Arguments {
 
 [[noreturn]] void usage(int status) {
   std::fputs(
-      "usage: kill_sweep [--only REGEX] [--sample K] [--seed S] [--list] [--verbose]\n"
+      "usage: kill_sweep [--only REGEX] [--every] [--sample K] [--seed S] [--list] [--verbose]\n"
       "  --only REGEX  only the operations whose name matches\n"
+      "  --every       every instruction also of operations of 600 to 2000 of them (takes half as long again)\n"
       "  --sample K    every K-th kill point only\n"
       "  --seed S      of the random kill points (default 1)\n"
       "  --list        the names of the operations\n"
@@ -48,6 +49,7 @@ Arguments parse(int argc, char** argv) {
     if (std::strcmp(argv[i], "--only") == 0) out.only = value(i);
     else if (std::strcmp(argv[i], "--sample") == 0) out.sweep.sample = std::max<long>(1, static_cast<long>(number(i)));
     else if (std::strcmp(argv[i], "--seed") == 0) out.sweep.seed = static_cast<std::uint64_t>(number(i));
+    else if (std::strcmp(argv[i], "--every") == 0) out.sweep.every = true;
     else if (std::strcmp(argv[i], "--list") == 0) out.list = true;
     else if (std::strcmp(argv[i], "--verbose") == 0) out.sweep.verbose = true;
     else usage(std::strcmp(argv[i], "--help") == 0 ? 0 : 2);

@@ -60,10 +60,10 @@ Point from_last_call(long step, bool inside, const std::vector<long>& calls) {
   return {index == 0 ? step : step - calls[static_cast<std::size_t>(index - 1)], inside, index};
 }
 
-std::vector<long> thinned(const std::vector<long>& all) {
-  if (all.size() <= kMostChanges) return all;
+std::vector<long> thinned(const std::vector<long>& all, std::size_t most) {
+  if (all.size() <= most) return all;
   std::vector<long> some;
-  for (std::size_t i = 0; i < kMostChanges; ++i) some.push_back(all[i * (all.size() - 1) / (kMostChanges - 1)]);
+  for (std::size_t i = 0; i < most; ++i) some.push_back(all[i * (all.size() - 1) / (most - 1)]);
   return some;
 }
 
@@ -76,7 +76,9 @@ std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& c
     steps.insert(call - 1);
     steps.insert(call);
   }
-  for (const long change : thinned(changes)) {
+  // Where most of a long operation is one copy, every byte of it is a change.
+  const std::size_t most = stride > 1 ? static_cast<std::size_t>(std::max(2L, trace.steps / stride)) : kMostChanges;
+  for (const long change : thinned(changes, most)) {
     steps.insert(change - 1);
     steps.insert(change);
   }
@@ -94,8 +96,7 @@ std::vector<Point> select(const Victim::Trace& trace, const std::vector<long>& c
 
 }  // namespace
 
-Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::size_t random_points,
-               std::mt19937_64& random) {
+Plan make_plan(Victim& victim, const OnSleep& on_sleep, const Density& density, std::mt19937_64& random) {
   Snapshot snapshot;
   std::vector<long> changes;
   const Victim::Trace trace = victim.trace(kLongest, on_sleep, [&](long step) {
@@ -103,12 +104,13 @@ Plan make_plan(Victim& victim, const OnSleep& on_sleep, long stride, std::size_t
   });
   Plan plan;
   plan.instructions = trace.steps;
-  plan.selected = stride > 1 || trace.steps > kEveryInstruction;
+  plan.selected = density.stride > 1 || trace.steps > density.every;
   if (plan.selected) {
-    plan.points = select(trace, changes, stride, stride > 1 ? 0 : random_points, random);
+    const long stride = density.stride == 1 && trace.steps <= density.third ? 3 : density.stride;
+    plan.points = select(trace, changes, stride, stride > 1 ? 0 : density.random_points, random);
   } else {
     // A little more than was counted: another run may take another turn. The sweep stops when the operation is over.
-    for (long step = 0; step <= trace.steps + kEveryInstruction; ++step) plan.points.push_back({step, false, 0});
+    for (long step = 0; step <= trace.steps + density.every; ++step) plan.points.push_back({step, false, 0});
   }
   for (const long sleep : trace.sleeps) {
     const Point inside = plan.selected ? from_last_call(sleep, true, trace.calls) : Point{sleep, true, 0};

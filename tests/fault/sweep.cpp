@@ -76,7 +76,13 @@ class Sweep {
     Victim victim([&] { scene->ready(); }, [&] { scene->operate(); });
     scene->placed();
     return make_plan(
-        victim, [&](int nth) { return scene->on_sleep(nth); }, operation_.stride, operation_.random_points, random_);
+        victim, [&](int nth) { return scene->on_sleep(nth); }, density(), random_);
+  }
+
+  [[nodiscard]] Density density() const {
+    Density out{.stride = operation_.stride, .random_points = operation_.random_points};
+    if (options_.every) out.every = out.third;
+    return out;
   }
 
   Arrival kill_at(const Point& point) {

@@ -12,6 +12,7 @@ namespace fault {
 struct SweepOptions {
   long sample = 1;  ///< every n-th point only
   std::uint64_t seed = 1;
+  bool every = false;  ///< every instruction, of operations up to 2000 of them
   bool verbose = false;
 };
 
