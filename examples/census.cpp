@@ -1,10 +1,14 @@
 // census: counts the words of a tree of files with many processes, and proves that it counted right.
 //
-//   census [--workers N] [TREE…]          default: two workers (or one a processor), the headers below /usr/include
+//   census [--workers N] [--kill] [TREE…]   default: two workers (or one a processor), the headers below /usr/include
 //
 // One queue carries paths to the workers, one carries their counts back. A progress bar on the terminal is guarded by a
 // shared lock, an event stops everything early on Ctrl-C. The same count is made in-line, with workers under each start
 // method, and by tr, sort and uniq; all must agree word by word. A word is [A-Za-z0-9_]+.
+//
+// With --kill the count is made once more, with workers that are killed at random while they count. Their files come from
+// a WorkQueue: what a killed worker had not finished is given to another one, and a file that was reported twice counts
+// once, so the counts still agree.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +26,7 @@
 #include <iostream>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -228,6 +233,94 @@ std::vector<Counts> count_with_workers(const std::vector<std::string>& files, in
   return shards;
 }
 
+// --- the same with workers that are killed ---------------------------------------------------------------------------
+
+struct File {
+  std::size_t number = 0;
+  std::string path;
+};
+struct FileCounts {
+  std::size_t file = 0;
+  std::string words;  ///< each ended by a blank
+  std::vector<std::uint64_t> counts;
+};
+
+void count_leased_files(brood::WorkQueue<File>& files, brood::Queue<FileCounts>& results) {
+  std::signal(SIGINT, SIG_IGN);
+  Counts counts;
+  std::string buffer;
+  for (brood::Task<File>& file : files) {
+    if (!read_file(file->path, buffer)) throw std::runtime_error("cannot read " + file->path);
+    counts.clear();
+    count_words(buffer, counts);
+    FileCounts result{.file = file->number, .words = {}, .counts = {}};
+    for (const auto& [word, count] : counts) {
+      result.words.append(word).push_back(' ');
+      result.counts.push_back(count);
+    }
+    results.put(result);  // killed between this and the next line, the file is counted again by another worker
+    file.done();
+  }
+}
+
+struct Killing {
+  Counts counts;
+  int killed = 0;
+  int twice = 0;  ///< files that were reported more than once
+};
+
+Killing count_while_killing(const std::vector<std::string>& files, int worker_count) {
+  brood::WorkQueue<File> paths({.max_deliveries = 0});  // we kill at random: no file is to blame
+  brood::Queue<FileCounts> results;
+  for (std::size_t i = 0; i < files.size(); ++i) paths.put({i, files[i]});
+  paths.shutdown();  // workers end when all files are done, not before
+  const auto start_worker = [&] {
+    brood::Process worker(count_leased_files, paths, results);
+    worker.start();
+    return worker;
+  };
+  std::vector<brood::Process> workers;
+  for (int i = 0; i < worker_count; ++i) workers.push_back(start_worker());
+
+  Killing out;
+  std::mt19937 random(std::random_device{}());
+  std::vector<bool> seen(files.size(), false);
+  std::size_t left = files.size();
+  std::size_t until_kill = 0;
+  while (left > 0 && !g_stop->is_set()) {
+    const auto result = results.try_get_for(200ms);
+    if (!result) {
+      for (const auto& worker : workers) {
+        if (!worker.is_alive() && worker.exitcode() != 0) throw std::runtime_error("a worker failed by itself");
+      }
+      continue;
+    }
+    if (until_kill-- == 0) {
+      until_kill = 10 + random() % 50;
+      brood::Process& victim = workers[random() % workers.size()];
+      victim.kill();
+      victim.join();
+      victim = start_worker();
+      ++out.killed;
+    }
+    if (seen[result->file]) {
+      ++out.twice;
+      continue;
+    }
+    seen[result->file] = true;
+    --left;
+    std::string_view words = result->words;
+    for (const std::uint64_t count : result->counts) {
+      const auto blank = words.find(' ');
+      add(out.counts, words.substr(0, blank), count);
+      words.remove_prefix(blank + 1);
+    }
+  }
+  if (g_stop->is_set()) paths.shutdown(true);
+  for (auto& worker : workers) worker.join();
+  return out;
+}
+
 /// The same by tr, sort and uniq. The list of files goes through a temporary file; sed ends each file with a newline,
 /// so that words of two files do not run together.
 Counts count_by_other_code(const std::vector<std::string>& files) {
@@ -310,6 +403,7 @@ double seconds(F&& work) {
 
 struct Arguments {
   int workers = 2;
+  bool kill = false;
   std::vector<std::string> trees;
 };
 
@@ -319,11 +413,12 @@ Arguments parse(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view text = argv[i];
     if (text == "--workers" && i + 1 < argc) arguments.workers = std::atoi(argv[++i]);
+    else if (text == "--kill") arguments.kill = true;
     else if (text.substr(0, 2) == "--") arguments.workers = 0;
     else arguments.trees.emplace_back(text);
   }
   if (arguments.workers < 1) {
-    std::fprintf(stderr, "usage: census [--workers N] [TREE…]     N at least 1\n");
+    std::fprintf(stderr, "usage: census [--workers N] [--kill] [TREE…]     N at least 1\n");
     std::exit(2);
   }
   return arguments;
@@ -363,6 +458,14 @@ int run(const Arguments& arguments) {
                   static_cast<unsigned long long>(total_of(counts)));
       return 130;
     }
+  }
+  if (arguments.kill) {
+    Killing killing;
+    const double time = seconds([&] { killing = count_while_killing(files, arguments.workers); });
+    rows.push_back({std::to_string(killing.killed) + " killed", time, killing.counts == reference});
+    std::printf("killed %d workers while they counted; %d files were reported twice, and counted once\n",
+                killing.killed, killing.twice);
+    if (stop.is_set()) return 130;
   }
   Counts independent;
   const double time = seconds([&] { independent = count_by_other_code(files); });

@@ -12,8 +12,12 @@ class Encoder;
 class Error;
 class Event;
 class Handle;
+template <class T>
+class JoinableQueue;
 class Lock;
 class Permit;
+template <class T>
+class PriorityQueue;
 class Process;
 template <class T>
 class Queue;
@@ -22,6 +26,10 @@ class Semaphore;
 template <class T>
 class SimpleQueue;
 template <class T>
+class Task;
+template <class T>
 class Value;
+template <class T>
+class WorkQueue;
 
 }  // namespace brood::inline v1

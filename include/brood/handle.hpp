@@ -20,6 +20,8 @@ enum class Kind : std::uint16_t {
   barrier = 7,
   queue = 8,
   value = 9,
+  work_queue = 10,
+  priority_queue = 11,
 };
 
 /// The word for a kind as it stands in handles: "lock", "queue", …; "none" for numbers that mean nothing.

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "brood/handle.hpp"
 #include "channel/wake_word.hpp"
 #include "sync/lock_body.hpp"
 
@@ -53,6 +54,14 @@ struct PinPrefix {
 
 enum class Shutdown : std::uint32_t { open = 0, draining = 1, immediate = 2 };
 
+/// Has items outside of the ring: item_table.hpp.
+constexpr bool has_table(Kind kind) noexcept { return kind == Kind::work_queue || kind == Kind::priority_queue; }
+
+/// gc() has to compare pins and records.
+inline constexpr std::uint32_t kPinsUnsure = 1;
+/// Whoever has the consumers' lock next has to rebuild the table of items, if there is one.
+inline constexpr std::uint32_t kItemsUnsure = 2;
+
 struct QueueBody {
   // Producers.
   alignas(64) sync::LockBody producers;
@@ -67,11 +76,11 @@ struct QueueBody {
   alignas(64) WakeWord not_full;
   alignas(64) std::atomic<std::uint64_t> ring_units;  ///< power of two; grows
   std::atomic<std::uint32_t> shutdown;
-  std::atomic<std::uint32_t> pins_unsure;  ///< 1 once somebody was killed inside: gc() has to compare pins and records
-  std::uint64_t capacity_items;            ///< 0 = as many as fit
-  std::uint64_t most_units;                ///< the byte budget
-  std::uint64_t when_full;                 ///< a WhenFull
-  std::atomic<std::uint64_t> dropped;      ///< items that the policy has cost
+  std::atomic<std::uint32_t> unsure;   ///< what a killing inside one of the locks has left to others: k…Unsure
+  std::uint64_t capacity_items;        ///< 0 = as many as fit
+  std::uint64_t most_units;            ///< the byte budget
+  std::uint64_t when_full;             ///< a WhenFull
+  std::atomic<std::uint64_t> dropped;  ///< items that the policy has cost
   // The ring follows at kRingOffset.
 };
 

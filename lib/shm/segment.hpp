@@ -54,7 +54,9 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
     case Kind::bounded_semaphore: return 16448;
     case Kind::condition: return 524416;
     case Kind::barrier: return 33216;
-    case Kind::queue: return 3904 + 4096;
+    case Kind::queue:
+    case Kind::work_queue:
+    case Kind::priority_queue: return 3904 + 4096;
     case Kind::value: return 128;
     case Kind::none: break;
   }
@@ -116,7 +118,7 @@ bool reclaim(const std::string& file) noexcept;
 [[nodiscard]] base::UniqueFd hold(std::uint64_t id);
 
 /// Kinds whose payload may name other objects. A removed one keeps a file as long as somebody uses it.
-constexpr bool may_hold_handles(Kind kind) noexcept { return kind == Kind::queue; }
+constexpr bool may_hold_handles(Kind kind) noexcept { return kind == Kind::queue || kind == Kind::work_queue || kind == Kind::priority_queue; }
 /// The file that the last user of an attachment frees; empty for a named object, which stays until remove().
 [[nodiscard]] std::string file_to_reclaim(const detail::Attachment& attachment);
 

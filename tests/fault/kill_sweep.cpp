@@ -68,6 +68,8 @@ Operations all_operations() {
   add_queue_operations(all);
   add_queue_batch_operations(all);
   add_queue_end_operations(all);
+  add_priority_queue_operations(all);
+  add_work_queue_operations(all);
   add_value_operations(all);
   add_lifetime_operations(all);
   add_domain_operations(all);

@@ -84,6 +84,8 @@ void add_barrier_operations(Operations& all);
 void add_queue_operations(Operations& all);
 void add_queue_batch_operations(Operations& all);
 void add_queue_end_operations(Operations& all);
+void add_priority_queue_operations(Operations& all);
+void add_work_queue_operations(Operations& all);
 void add_value_operations(Operations& all);
 void add_lifetime_operations(Operations& all);
 void add_domain_operations(Operations& all);

@@ -29,6 +29,7 @@ constexpr Entry kEntries[] = {
     {Name<brood::Condition>::text, open_and_work<brood::Condition>},
     {Name<brood::Barrier>::text, open_and_work<brood::Barrier>},
     {Name<Letters>::text, open_and_work<Letters>},
+    {Name<Jobs>::text, open_and_work<Jobs>},
     {Name<Account>::text, open_and_work<Account>},
 };
 

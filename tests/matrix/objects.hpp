@@ -1,4 +1,4 @@
-// The nine objects of the matrix, and what both sides know of them.
+// The objects of the matrix, and what both sides know of them.
 #pragma once
 
 #include <chrono>
@@ -14,6 +14,7 @@
 #include "brood/rlock.hpp"
 #include "brood/semaphore.hpp"
 #include "brood/value.hpp"
+#include "brood/work_queue.hpp"
 #include "matrix/line.hpp"
 
 namespace matrix {
@@ -36,6 +37,7 @@ struct Balance {
   std::int32_t changes = 0;
 };
 using Letters = brood::Queue<Letter>;
+using Jobs = brood::WorkQueue<Letter>;
 using Account = brood::Value<Balance>;
 using Tally = brood::Value<std::int64_t>;
 
@@ -80,6 +82,10 @@ struct Name<brood::Barrier> {
 template <>
 struct Name<Letters> {
   static constexpr const char* text = "Queue";
+};
+template <>
+struct Name<Jobs> {
+  static constexpr const char* text = "WorkQueue";
 };
 template <>
 struct Name<Account> {

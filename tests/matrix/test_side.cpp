@@ -187,6 +187,15 @@ void play(Letters& queue, const Aids& aids) {
   }
 }
 
+void play(Jobs& queue, const Aids& aids) {
+  support::await_sleepers(queue.handle(), 1);
+  for (std::int64_t i = 0; i <= kLetters; ++i) queue.put(Letter::numbered(i));
+  aids.line.expect(kGot);
+  require(queue.leased() == 1 && queue.empty(), "test: the worker holds the last job");
+  require(!queue.try_join(), "test: the last job is not done");
+  aids.line.say(kGo);
+}
+
 void play(Account& account, const Aids& aids) {
   aids.line.expect(kHeld);
   require(account.locked() && !account.try_lock_for(kBriefly), "test: the worker holds the value");
@@ -246,6 +255,13 @@ void judge(brood::Barrier& barrier, Tally& /*tally*/) {
 }
 
 void judge(Letters& queue, Tally& /*tally*/) { require(queue.empty() && !queue.try_get(), "no letter was doubled"); }
+
+void judge(Jobs& queue, Tally& /*tally*/) {
+  brood::Task<Letter> job = queue.get();
+  require(*job == Letter::numbered(kLetters) && job.deliveries() == 2, "the worker's end gave its last job back");
+  job.done();
+  require(queue.try_join(), "every job is done");
+}
 
 void judge(Account& account, Tally& /*tally*/) {
   const Balance end = account.get();

@@ -36,6 +36,7 @@ void play(brood::Event& event, const Aids& aids);
 void play(brood::Condition& condition, const Aids& aids);
 void play(brood::Barrier& barrier, const Aids& aids);
 void play(Letters& queue, const Aids& aids);
+void play(Jobs& queue, const Aids& aids);
 void play(Account& account, const Aids& aids);
 
 /// What must be true once the worker has ended.
@@ -47,6 +48,7 @@ void judge(brood::Event& event, Tally& tally);
 void judge(brood::Condition& condition, Tally& tally);
 void judge(brood::Barrier& barrier, Tally& tally);
 void judge(Letters& queue, Tally& tally);
+void judge(Jobs& queue, Tally& tally);
 void judge(Account& account, Tally& tally);
 
 }  // namespace matrix

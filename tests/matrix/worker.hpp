@@ -155,6 +155,20 @@ inline void work_with(Letters& queue, const Aids& aids) {
   for (std::int64_t i = 0; i < kLetters; ++i) queue.put(Letter::numbered(kLetters + i));
 }
 
+/// WorkQueue: does all jobs but the last, which it still holds when it ends.
+inline void work_with(Jobs& queue, const Aids& aids) {
+  for (std::int64_t i = 0; i < kLetters; ++i) {
+    brood::Task<Letter> job = queue.get();
+    require(*job == Letter::numbered(i) && job.deliveries() == 1, "worker: job " + std::to_string(i));
+    job.done();
+  }
+  static std::optional<brood::Task<Letter>> last;
+  last = queue.get();
+  require(**last == Letter::numbered(kLetters), "worker: the last job");
+  aids.line.say(kGot);
+  aids.line.expect(kGo);
+}
+
 /// Value: holds it while the test is refused; a change that throws is undone; both deposit.
 inline void work_with(Account& account, const Aids& aids) {
   {

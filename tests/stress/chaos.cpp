@@ -221,6 +221,7 @@ void Round::close() {
   Ending ending;
   for (int i = 0; i < workers(); ++i) {
     if (role(i) == Role::party) ending.parties.push_back(i);
+    if (role(i) == Role::boss) ending.bosses.push_back(i);
     if (role(i) == Role::producer) ending.producers.push_back(i);
     if (role(i) == Role::consumer) ++ending.consumers;
   }
@@ -244,7 +245,7 @@ void Round::check_domain() {
 
 RoundResult Round::result() {
   check_domain();
-  RoundResult out{tally(), ledger_.judge(debts_)};
+  RoundResult out{tally(), ledger_.judge(debts_), ledger_.judge_jobs()};
   ledger_.clear();
   return out;
 }
@@ -264,6 +265,8 @@ std::vector<Role> all_roles() {
   out.insert(out.end(), 4, Role::producer);
   out.insert(out.end(), 4, Role::consumer);
   out.insert(out.end(), 3, Role::party);
+  out.insert(out.end(), 2, Role::boss);
+  out.insert(out.end(), 3, Role::worker);
   out.push_back(Role::putter);
   out.push_back(Role::taker);
   return out;

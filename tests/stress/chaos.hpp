@@ -26,10 +26,11 @@ struct ChaosPlan {
 struct RoundResult {
   Tally tally;
   Verdict queue;
+  JobVerdict jobs;
 };
 RoundResult run_round(const ChaosPlan& plan, const Ledger& ledger);
 
-/// The roles of a soak: 16 processes.
+/// The roles of a soak: 21 processes.
 std::vector<Role> all_roles();
 
 }  // namespace stress

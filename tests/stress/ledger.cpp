@@ -53,11 +53,12 @@ Ledger::Ledger() : file_(::memfd_create("soak ledger", MFD_CLOEXEC)) {
 }
 
 std::uint64_t Ledger::check_of(const Record& r) noexcept {
-  return mix(static_cast<std::uint64_t>(r.entry) ^ mix(r.number ^ mix(r.who ^ static_cast<std::uint64_t>(r.at_ns))));
+  return mix(static_cast<std::uint64_t>(r.entry) ^ mix(r.detail) ^
+             mix(r.number ^ mix(r.who ^ static_cast<std::uint64_t>(r.at_ns))));
 }
 
-void Ledger::note(Entry entry, std::uint64_t number, Token who) const {
-  Record record{entry, number, who, now_ns(), 0, {}};
+void Ledger::note(Entry entry, std::uint64_t number, Token who, std::uint64_t detail) const {
+  Record record{entry, number, who, now_ns(), 0, detail, {}};
   record.check = check_of(record);
   if (::write(file_.get(), &record, sizeof record) != static_cast<ssize_t>(sizeof record))
     throw std::runtime_error("the ledger cannot be written");
@@ -67,7 +68,7 @@ void Ledger::clear() const {
   if (::ftruncate(file_.get(), 0) != 0) throw std::runtime_error("the ledger cannot be emptied");
 }
 
-std::vector<Ledger::Record> Ledger::read() const {
+std::vector<Ledger::Record> Ledger::read(Entry first, Entry last) const {
   const off_t size = ::lseek(file_.get(), 0, SEEK_END);
   if (size < 0 || size % static_cast<off_t>(sizeof(Record)) != 0) throw std::runtime_error("the ledger is torn");
   std::vector<Record> records(static_cast<std::size_t>(size) / sizeof(Record));
@@ -82,6 +83,7 @@ std::vector<Ledger::Record> Ledger::read() const {
   for (const Record& record : records) {
     if (record.check != check_of(record)) throw std::runtime_error("the ledger holds a torn record");
   }
+  std::erase_if(records, [&](const Record& record) { return record.entry < first || record.entry > last; });
   return records;
 }
 
@@ -98,7 +100,7 @@ void Ledger::check_order(const std::vector<Record>& records) {
 
 Verdict Ledger::judge(const std::vector<Debt>& debts) const {
   Verdict out;
-  std::vector<Record> records = read();
+  std::vector<Record> records = read(Entry::will_put, Entry::taken);
   check_order(records);
   // Big and flat, so that its memory goes back to the system: who forks has little.
   std::sort(records.begin(), records.end(), [](auto& a, auto& b) { return a.number < b.number; });
@@ -138,6 +140,43 @@ Verdict Ledger::judge(const std::vector<Debt>& debts) const {
                 " messages are lost that no killed consumer can have taken");
       break;
     }
+  }
+  return out;
+}
+
+JobVerdict Ledger::judge_jobs() const {
+  JobVerdict out;
+  std::vector<Record> records = read(Entry::will_put_job, Entry::over);
+  std::sort(records.begin(), records.end(), [](auto& a, auto& b) { return a.number < b.number; });
+  for (auto it = records.begin(); it != records.end();) {
+    const std::uint64_t number = it->number;
+    const std::string name = "WorkQueue: " + name_of(number);
+    bool will_put = false;
+    bool has_put = false;
+    bool finished = false;
+    std::uint64_t over = 0;
+    std::vector<std::uint64_t> deliveries;
+    for (; it != records.end() && it->number == number; ++it) {
+      switch (it->entry) {
+        case Entry::will_put_job: will_put = true; break;
+        case Entry::has_put_job: has_put = true; break;
+        case Entry::begun: deliveries.push_back(it->detail); break;
+        case Entry::finished: finished = true; break;
+        case Entry::over: over = it->detail; break;
+        default: break;
+      }
+    }
+    std::sort(deliveries.begin(), deliveries.end());
+    if (!will_put) violation(name + " was begun, but nobody has put it");
+    if (has_put && !finished) violation(name + " was put, and nobody has done it");
+    if (std::adjacent_find(deliveries.begin(), deliveries.end()) != deliveries.end())
+      violation(name + " was given to two workers as the same delivery");
+    if (over != 0 && deliveries.back() > over) violation(name + " came back although it was done");
+    out.put += has_put ? 1 : 0;
+    out.done += finished ? 1 : 0;
+    if (deliveries.empty()) continue;
+    out.redelivered += deliveries.back() > 1 ? 1 : 0;
+    out.most_deliveries = std::max(out.most_deliveries, deliveries.back());
   }
   return out;
 }

@@ -18,7 +18,17 @@ inline constexpr std::uint64_t kEndOfMessages = 0;
 Message make_message(std::uint64_t number, std::size_t words);
 bool is_whole(const Message& message) noexcept;
 
-enum class Entry : std::uint64_t { will_put = 1, has_put = 2, taken = 3 };
+enum class Entry : std::uint64_t {
+  will_put = 1,
+  has_put = 2,
+  taken = 3,
+  // Of the work queue.
+  will_put_job = 4,
+  has_put_job = 5,
+  begun = 6,     ///< detail: which delivery of the job it is
+  finished = 7,  ///< noted before Task::done()
+  over = 8,      ///< noted after it; detail: which delivery
+};
 
 /// A consumer that was killed while it owed the ledger a note.
 struct Debt {
@@ -34,13 +44,23 @@ struct Verdict {
   std::uint64_t killed_in_get = 0;  ///< consumers killed between the call of get() and their own word
 };
 
+/// Of the work queue: each job is done at least once, and the number of its deliveries tells how often it was begun.
+struct JobVerdict {
+  std::uint64_t put = 0;
+  std::uint64_t done = 0;
+  std::uint64_t redelivered = 0;      ///< given to more than one worker
+  std::uint64_t most_deliveries = 0;  ///< of one job
+};
+
 /// One plain file without a name, opened before any worker is forked. A note is one write of one record that crosses no page.
 class Ledger {
  public:
   Ledger();
-  void note(Entry entry, std::uint64_t number, Token who) const;
+  void note(Entry entry, std::uint64_t number, Token who, std::uint64_t detail = 0) const;
   /// After everybody has ended and the queue is empty. Says what is wrong by violation().
   [[nodiscard]] Verdict judge(const std::vector<Debt>& debts) const;
+  /// After everybody has ended and the work queue is joined.
+  [[nodiscard]] JobVerdict judge_jobs() const;
   void clear() const;
 
  private:
@@ -50,11 +70,13 @@ class Ledger {
     Token who;
     std::int64_t at_ns;
     std::uint64_t check;
-    std::uint64_t spare[3];
+    std::uint64_t detail;
+    std::uint64_t spare[2];
   };
   static_assert(sizeof(Record) == 64);
   [[nodiscard]] static std::uint64_t check_of(const Record& record) noexcept;
-  [[nodiscard]] std::vector<Record> read() const;
+  /// All notes of these kinds.
+  [[nodiscard]] std::vector<Record> read(Entry first, Entry last) const;
   static void check_order(const std::vector<Record>& records);
 
   brood::base::UniqueFd file_;

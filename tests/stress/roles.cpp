@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -207,6 +208,42 @@ void consumer(Worker& me, const Ledger& ledger) {
   }
 }
 
+// --- work queue -------------------------------------------------------------------------------------------------------
+
+void boss(Worker& me, const Ledger& ledger) {
+  for (std::uint32_t count = 1; !me.shall_end(); ++count) {
+    const Message job = make_message(message_number(me.token, count), pick_size(me));
+    ledger.note(Entry::will_put_job, job[0], me.token);
+    {
+      const Waiting waiting(me.seat(), "WorkQueue::put");
+      me.world.jobs.put(job);
+    }
+    ledger.note(Entry::has_put_job, job[0], me.token);
+    me.count();
+    if (board().messages.fetch_add(1, std::memory_order_relaxed) > kFastMessages) nap_ns(kSlowPaceNs);
+  }
+}
+
+void worker(Worker& me, const Ledger& ledger) {
+  while (me.seat().retire.load() == 0) {
+    std::optional<brood::Task<Message>> job;
+    {
+      const Waiting waiting(me.seat(), "WorkQueue::get");
+      job = me.world.jobs.get_unless_over();
+    }
+    if (!job) return;
+    if (!is_whole(**job)) violation("WorkQueue: a job is torn");
+    const std::uint64_t number = (**job)[0];
+    ledger.note(Entry::begun, number, me.token, job->deliveries());
+    me.count();
+    if (me.pick(100) == 0) continue;  // it goes back
+    ledger.note(Entry::finished, number, me.token);
+    const std::uint64_t delivery = job->deliveries();
+    job->done();
+    ledger.note(Entry::over, number, me.token, delivery);
+  }
+}
+
 // --- barrier ------------------------------------------------------------------------------------------------------------
 
 /// Of those who find it broken one mends it; the others may find it mended.
@@ -287,6 +324,8 @@ const char* role_name(Role role) noexcept {
     case Role::putter: return "Condition, putting";
     case Role::taker: return "Condition, taking";
     case Role::party: return "Barrier::wait";
+    case Role::boss: return "boss";
+    case Role::worker: return "worker";
   }
   return "?";
 }
@@ -297,6 +336,8 @@ void play(Role role, Worker& me, const Ledger& ledger) {
     case Role::producer: return producer(me, ledger);
     case Role::consumer: return consumer(me, ledger);
     case Role::party: return party(me);
+    case Role::boss: return boss(me, ledger);
+    case Role::worker: return worker(me, ledger);
     case Role::putter:
     case Role::taker:
       while (!me.shall_end()) {
@@ -319,6 +360,8 @@ void close_round(Worker& me, const Ending& ending) {
     me.world.barrier.abort();
     nap_ns(kWhileOthersEndNs);
   }
+  while (!have_ended(ending.bosses)) nap_ns(kWhileOthersEndNs);
+  me.world.jobs.shutdown();  // its workers end when all is done
   while (!have_ended(ending.producers)) nap_ns(kWhileOthersEndNs);
   for (std::uint32_t i = 0; i < ending.consumers; ++i) me.world.queue.put(make_message(kEndOfMessages, 2));
 }
@@ -344,6 +387,10 @@ void judge_world(Worker& me) {
   const Message message = make_message(1, 2);
   world.queue.put(message);
   expect(world.queue.get() == message, "the queue does not work");
+  expect(world.jobs.try_join(), "the work queue still has " + std::to_string(world.jobs.qsize()) +
+                                    " jobs in line and " + std::to_string(world.jobs.leased()) +
+                                    " in somebody's hands");
+  expect(world.jobs.dead_letters() == 0, "the work queue has dead letters");
   world.barrier.reset();
   expect(!world.barrier.broken(), "the barrier cannot be mended");
 }

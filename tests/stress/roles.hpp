@@ -6,7 +6,7 @@
 
 namespace stress {
 
-enum class Role { visitor, producer, consumer, putter, taker, party };
+enum class Role { visitor, producer, consumer, putter, taker, party, boss, worker };
 const char* role_name(Role role) noexcept;
 
 /// Runs until the round closes or the worker shall retire. Consumers end by a message, so that none is left behind.
@@ -15,9 +15,10 @@ void play(Role role, Worker& me, const Ledger& ledger);
 /// After a round, in a process of its own: brings those who sleep to their end, in good order.
 struct Ending {
   std::uint32_t consumers = 0;
-  /// Seats of the parties and of the producers.
+  /// Seats of the parties, of the producers and of the bosses.
   std::vector<int> parties;
   std::vector<int> producers;
+  std::vector<int> bosses;
 };
 void close_round(Worker& me, const Ending& ending);
 /// After all have ended, in a fresh process: every object is in order and works.

@@ -120,6 +120,21 @@ void print_queue(const Verdict& v) {
   std::fflush(stdout);
 }
 
+void print_jobs(const JobVerdict& v) {
+  std::printf("  jobs: %llu put, %llu done, %llu given to several workers (one of them to %llu)\n",
+              static_cast<unsigned long long>(v.put), static_cast<unsigned long long>(v.done),
+              static_cast<unsigned long long>(v.redelivered), static_cast<unsigned long long>(v.most_deliveries));
+  std::fflush(stdout);
+}
+
+JobVerdict& operator+=(JobVerdict& sum, const JobVerdict& v) {
+  sum.put += v.put;
+  sum.done += v.done;
+  sum.redelivered += v.redelivered;
+  sum.most_deliveries = std::max(sum.most_deliveries, v.most_deliveries);
+  return sum;
+}
+
 Verdict& operator+=(Verdict& sum, const Verdict& v) {
   sum.put += v.put;
   sum.taken += v.taken;
@@ -136,6 +151,7 @@ Tally soak(double seconds, std::uint64_t seed, const Ledger& ledger) {
   Progress progress(seconds);
   Tally sum;
   Verdict queue;
+  JobVerdict jobs;
   for (std::uint64_t round = 0; progress.left() > 0; ++round) {
     const ChaosPlan plan{.roles = all_roles(),
                          .seconds = std::min(progress.left(), kRoundSeconds),
@@ -144,17 +160,19 @@ Tally soak(double seconds, std::uint64_t seed, const Ledger& ledger) {
     const RoundResult result = run_round(plan, ledger);
     sum += result.tally;
     queue += result.queue;
+    jobs += result.jobs;
   }
   progress.done();
   print_queue(queue);
+  print_jobs(jobs);
   return sum;
 }
 
 Tally kill_running(double seconds, std::uint64_t seed, const Ledger& ledger) {
-  // Of the whole, for the doors; the rest goes to the three objects that are no doors.
+  // Of the whole, for the doors; the rest goes to the four objects that are no doors.
   constexpr double kDoorShare = 0.6;
   Tally sum = kill_victims(seconds * kDoorShare, seed);
-  const double rest = seconds * (1 - kDoorShare) / 3;
+  const double rest = seconds * (1 - kDoorShare) / 4;
   const auto part = [&](const char* name, std::vector<Role> roles, std::uint32_t series) {
     board().series.store(kChaosSeries + series);
     const ChaosPlan plan{
@@ -166,12 +184,15 @@ Tally kill_running(double seconds, std::uint64_t seed, const Ledger& ledger) {
     const Percentiles times = percentiles(static_cast<int>(kChaosSeries + series), true);
     std::printf("  %s\n", times.count > 0 ? to_string(times).c_str() : "");
     if (result.queue.put > 0) print_queue(result.queue);
+    if (result.jobs.put > 0) print_jobs(result.jobs);
     std::fflush(stdout);
     sum += result.tally;
   };
   std::vector<Role> queue(4, Role::producer);
   queue.insert(queue.end(), 4, Role::consumer);
   part("Queue, 4 producers and 4 consumers", std::move(queue), 1);
+  part("WorkQueue, 2 bosses and 4 workers",
+       {Role::boss, Role::boss, Role::worker, Role::worker, Role::worker, Role::worker}, 4);
   part("Condition, 2 put and 2 take", {Role::putter, Role::putter, Role::taker, Role::taker}, 2);
   part("Barrier, 3 parties", std::vector<Role>(kParties, Role::party), 3);
   return sum;

@@ -73,7 +73,8 @@ World::World()
       table(LockOptions{OwnerDeath::report}),
       barrier(kParties, {.action = &on_pass}),
       barrier_mender(LockOptions{OwnerDeath::heal}),
-      queue(kQueueItems) {}
+      queue(kQueueItems),
+      jobs({.capacity = kQueueItems, .max_deliveries = 0}) {}
 
 World::World(const World& other)
     : report(brood::Lock::open(other.report.handle())),
@@ -90,7 +91,8 @@ World::World(const World& other)
       not_full(brood::Condition::open(other.not_full.handle())),
       barrier(brood::Barrier::open(other.barrier.handle())),
       barrier_mender(brood::Lock::open(other.barrier_mender.handle())),
-      queue(brood::Queue<Message>::open(other.queue.handle())) {}
+      queue(brood::Queue<Message>::open(other.queue.handle())),
+      jobs(brood::WorkQueue<Message>::open(other.jobs.handle())) {}
 
 void World::go_through(int door, const Body& body) {
   const Area area{region(door), kRegionBytes};

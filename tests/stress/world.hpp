@@ -14,6 +14,7 @@
 #include "brood/rlock.hpp"
 #include "brood/semaphore.hpp"
 #include "brood/value.hpp"
+#include "brood/work_queue.hpp"
 #include "stress/board.hpp"
 
 namespace stress {
@@ -40,7 +41,7 @@ struct World {
   /// The same objects, opened once more by their handles.
   explicit World(const World& other);
   World& operator=(const World&) = delete;
-  static constexpr std::size_t kObjects = 15;
+  static constexpr std::size_t kObjects = 16;
 
   /// Protected bytes and how many of them.
   struct Area {
@@ -66,6 +67,7 @@ struct World {
   brood::Barrier barrier;
   brood::Lock barrier_mender;
   brood::Queue<Message> queue;
+  brood::WorkQueue<Message> jobs;
 };
 
 }  // namespace stress

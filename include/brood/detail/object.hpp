@@ -44,8 +44,9 @@ class Object {
   }
   ~Object() = default;
 
- private:
   [[noreturn]] static void throw_moved_from();
+
+ private:
   std::unique_ptr<Attachment, AttachmentCloser> attachment_;
   void* body_ = nullptr;
   std::uint64_t id_ = 0;

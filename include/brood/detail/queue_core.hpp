@@ -68,6 +68,7 @@ class Message {
 
  private:
   friend class QueueCore;
+  friend class PriorityCore;
   struct Item {
     std::size_t begin;
     std::size_t size_bytes;
@@ -75,6 +76,9 @@ class Message {
   void release_objects() noexcept;
   /// Room for one more record.
   std::byte* make_room(std::size_t size_bytes);
+  /// The last `size_bytes` are a record whose first `skip` bytes are for others. Holds the objects, so that their pins may
+  /// go once the record is taken.
+  void add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects);
   std::unique_ptr<std::byte[]> buffer_;  // not a vector: that would clear memory which is overwritten at once
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
@@ -123,8 +127,13 @@ class QueueCore {
   [[nodiscard]] Handle handle() const { return object_.handle(); }
   [[nodiscard]] std::string printed() const;
 
- private:
   explicit QueueCore(Object object) noexcept : object_(std::move(object)) {}
+  [[nodiscard]] const Object& object() const noexcept { return object_; }
+  /// Errors: QueueClosed after close().
+  void check_open() const;
+  [[noreturn]] void throw_closed(const char* why) const;
+
+ private:
   struct Piece {
     std::span<const std::byte> payload;
     std::span<const Handle> handles;
@@ -134,8 +143,6 @@ class QueueCore {
   template <class Take>
   bool get_with(std::size_t most, Deadline deadline, Take take);
   void check_fits(const Piece& piece) const;
-  void check_open() const;
-  [[noreturn]] void throw_closed(const char* why) const;
 
   Object object_;
   bool closed_ = false;

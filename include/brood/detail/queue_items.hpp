@@ -1,0 +1,121 @@
+// Items of a queue as bytes.                                                                      (room: channel)
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "brood/deadline.hpp"
+#include "brood/detail/codec.hpp"
+#include "brood/detail/queue_core.hpp"
+#include "brood/detail/type_id.hpp"
+#include "brood/error.hpp"
+#include "brood/handle.hpp"
+
+namespace brood::inline v1::detail {
+
+/// How T travels through a queue. Plain data is copied straight between T and the ring.
+template <class T>
+struct Items {
+  static constexpr bool kRaw = raw_layout<T> && !std::is_empty_v<T>;
+
+  [[nodiscard]] static const QueueCore::Type& type() {
+    static const QueueCore::Type it{type_fingerprint<T>(), type_name<T>()};
+    return it;
+  }
+
+  static bool put(QueueCore& core, const T& item, Deadline deadline) {
+    if constexpr (kRaw) {
+      std::array<std::byte, sizeof(T)> bytes;
+      store_raw(bytes.data(), item);
+      return core.put(bytes, {}, deadline);
+    } else {
+      const EncoderLoan encoder;
+      encode(*encoder, item);
+      return core.put(encoder->bytes(), encoder->handles(), deadline);
+    }
+  }
+
+  /// How many were put, from the first one on.
+  static std::size_t put_many(QueueCore& core, std::span<const T> items, Deadline deadline) {
+    std::size_t done = 0;
+    while (done < items.size()) {
+      const auto [put, tried] = put_some(core, items.subspan(done), deadline);
+      done += put;
+      if (put < tried) break;
+    }
+    return done;
+  }
+
+  [[nodiscard]] static std::optional<T> get(QueueCore& core, Deadline deadline) {
+    if constexpr (kRaw) {
+      std::array<std::byte, sizeof(T)> bytes;
+      if (!core.get_raw(bytes, deadline)) return std::nullopt;
+      return from_raw(core.handle(), bytes.data());
+    } else {
+      const MessageLoan message;
+      if (!core.get(*message, deadline)) return std::nullopt;
+      return decode(core.handle(), message->bytes());
+    }
+  }
+
+  /// Errors: DecodeError, or what opening a shared object in the item throws.
+  [[nodiscard]] static T decode(const Handle& queue, std::span<const std::byte> bytes) {
+    if constexpr (kRaw) {
+      if (bytes.size() != sizeof(T))
+        throw DecodeError(queue.str() + ": took an item of " + std::to_string(bytes.size()) +
+                          " bytes where its type has another size");
+      return from_raw(queue, bytes.data());
+    } else {
+      return decode_encoded(bytes);
+    }
+  }
+  /// Of an item that was always encoded, plain data or not.
+  [[nodiscard]] static T decode_encoded(std::span<const std::byte> bytes) {
+    Decoder decoder(bytes);
+    T item = detail::decode<T>(decoder);
+    decoder.finish();
+    return item;
+  }
+
+ private:
+  /// A batch is encoded in parts of about this size.
+  static constexpr std::size_t kPartBytes = std::size_t{64} << 10;
+  struct PutSome {
+    std::size_t put;
+    std::size_t tried;
+  };
+  [[nodiscard]] static PutSome put_some(QueueCore& core, std::span<const T> items, Deadline deadline) {
+    if constexpr (kRaw) {
+      items = items.first(std::min(items.size(), std::max<std::size_t>(1, kPartBytes / sizeof(T))));
+      std::vector<std::byte> bytes(items.size() * sizeof(T));
+      for (std::size_t i = 0; i < items.size(); ++i) store_raw(bytes.data() + i * sizeof(T), items[i]);
+      return {core.put_many({.bytes = bytes, .each = sizeof(T)}, deadline), items.size()};
+    } else {
+      const EncoderLoan encoder;
+      std::vector<Batch::End> ends;
+      do {
+        try {
+          encode(*encoder, items[ends.size()]);
+        } catch (...) {
+          if (ends.empty()) throw;  // else those before it are put first; it will be the first of the next part
+          break;
+        }
+        ends.push_back({encoder->bytes().size(), encoder->handles().size()});
+      } while (ends.size() < items.size() && encoder->bytes().size() < kPartBytes);
+      return {core.put_many({.bytes = encoder->bytes(), .handles = encoder->handles(), .ends = ends}, deadline),
+              ends.size()};
+    }
+  }
+  [[nodiscard]] static T from_raw(const Handle& queue, const std::byte* bytes) {
+    if (!raw_bytes_are_valid<T>(bytes)) throw DecodeError(queue.str() + ": took bytes that are no " + type().name);
+    return load_raw<T>(bytes);
+  }
+};
+
+}  // namespace brood::inline v1::detail

@@ -1,0 +1,49 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/hex.hpp"
+#include "brood/detail/queue_core.hpp"
+#include "shm/segment.hpp"
+
+namespace brood::inline v1::detail {
+
+void Message::clear() noexcept {
+  release_objects();
+  size_ = 0;
+  items_.clear();
+}
+
+void Message::release_objects() noexcept {
+  for (const int fd : held_files_) ::close(fd);
+  for (const std::uint64_t id : held_ids_) shm::reclaim(base::hex16(id));
+  held_files_.clear();
+  held_ids_.clear();
+}
+
+std::byte* Message::make_room(std::size_t size_bytes) {
+  if (size_ + size_bytes > capacity_) {
+    const std::size_t capacity = std::max<std::size_t>({256, size_ + size_bytes, 2 * size_});
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    if (size_ != 0) std::memcpy(larger.get(), buffer_.get(), size_);
+    buffer_ = std::move(larger);
+    capacity_ = capacity;
+  }
+  std::byte* const place = buffer_.get() + size_;
+  size_ += size_bytes;
+  return place;
+}
+
+void Message::add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects) {
+  for (const std::uint64_t id : objects) {
+    if (id == 0) continue;
+    if (base::UniqueFd fd = shm::hold(id)) {
+      held_ids_.push_back(id);
+      held_files_.push_back(fd.release());
+    }
+  }
+  items_.push_back({size_ - size_bytes + skip, size_bytes - skip});
+}
+
+}  // namespace brood::inline v1::detail

@@ -1,0 +1,70 @@
+// What gc() needs a queue for.
+#include <algorithm>
+#include <vector>
+
+#include "brood/error.hpp"
+#include "channel/item_table.hpp"
+#include "channel/message_pins.hpp"
+#include "channel/queue_segment.hpp"
+#include "channel/records.hpp"
+#include "channel/side_lock.hpp"
+#include "registry/objects.hpp"
+
+namespace brood::inline v1::channel {
+namespace {
+
+using detail::Object;
+
+/// Both locks held: numbers of the messages with handles that can still be received, sorted.
+std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
+  std::vector<std::uint64_t> out;
+  if (has_table(kind)) ItemTable(body).add_messages_with_pins(out);
+  if (static_cast<Shutdown>(body.shutdown.load()) == Shutdown::immediate) return out;
+  const Ring ring(body);
+  Cursor at = Cursor::unpack(body.head.load());
+  for (std::uint64_t walked = 0; walked < ring.units();) {
+    const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
+    if (!is_committed(header)) break;
+    const std::uint64_t size = channel::record::size_of(header);
+    if ((header & channel::record::kHasPins) != 0) {
+      out.push_back(Taken::of_record(ring, at.position, size).message);
+    }
+    at = at.after(channel::record::units_for(size));
+    walked += channel::record::units_for(size);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+/// For gc(): a killing inside may have left pins of a message that was never put, or was taken. Nobody but the holder of
+/// both locks can know that no living process is just about to need them.
+std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
+  if (!shm::may_hold_handles(queue.kind())) return 0;
+  try {
+    const Object object = sound(registry::open(queue, queue.kind(), {fingerprint, {}}));
+    QueueBody& body = body_of(object);
+    const SideLock producers(body, body.producers, context_of(object), Deadline::now());
+    if (producers.timed_out()) return 0;
+    if (producers.healed()) repair_tail(body);
+    const SideLock consumers(body, body.consumers, context_of(object), Deadline::now());
+    if (consumers.timed_out()) return 0;
+    settle_items(body, queue.kind());
+    if ((body.unsure.load() & kPinsUnsure) == 0) return 0;
+    const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(body, queue.kind()));
+    body.unsure.fetch_and(~kPinsUnsure);
+    return dropped;
+  } catch (const HandleError&) {
+    return 0;  // it was freed meanwhile, and its pins with it
+  } catch (const TypeMismatch&) {
+    return 0;  // a damaged queue; who opens it is told
+  } catch (const DecodeError&) {
+    return 0;  // a damaged record; who takes it is told
+  } catch (const OsError&) {
+    return 0;  // out of descriptors or memory: for another gc()
+  }
+}
+
+const bool g_tidies_pins = (shm::set_tidy_pins(&tidy_pins), true);
+
+}  // namespace
+}  // namespace brood::inline v1::channel

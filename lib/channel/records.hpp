@@ -1,0 +1,55 @@
+// Records: what is done to a queue's ring with its locks held.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "brood/handle.hpp"
+#include "channel/queue_body.hpp"
+#include "channel/ring.hpp"
+
+namespace brood::inline v1::channel {
+
+/// Of an unlimited queue, too: a difference of two counts of more than half their range reads as "behind".
+inline constexpr std::size_t kMostItems = Cursor::kCountMask / 2;
+
+inline bool is_committed(std::uint64_t header) noexcept { return (header & record::kCommitted) != 0; }
+
+/// Producers' lock held: a producer that was killed between committing its record and storing the tail left the tail
+/// behind. Walks the records to the first that is not committed. Can be killed and done again.
+void repair_tail(QueueBody& body) noexcept;
+
+/// Items between two cursors that may have been read at different times.
+std::uint64_t items_between(Cursor tail, Cursor head) noexcept;
+
+inline std::uint64_t most_items(const QueueBody& body) noexcept {
+  return body.capacity_items == 0 ? kMostItems : body.capacity_items;
+}
+
+struct Room {
+  bool items = false;
+  bool units = false;
+  [[nodiscard]] bool enough() const noexcept { return items && units; }
+};
+/// Is there room for a record of `units` behind `tail`?
+Room room_for(const QueueBody& body, Cursor tail, Cursor head, std::uint64_t units, std::uint64_t ring_units) noexcept;
+
+/// Both locks held: doubles the ring until `needed` more units fit. The store of ring_units is the commit.
+/// Errors: NoSpace.
+void grow(QueueBody& body, const Handle& handle, std::uint64_t needed);
+
+/// Producers' lock held. Writes one record at the tail and commits it.
+void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix,
+            std::span<const std::byte> payload) noexcept;
+
+/// Consumers' lock held, and the oldest record is committed: takes it away, read by nobody. Can be killed and done again.
+/// Errors: DecodeError (damaged record).
+void discard_oldest(QueueBody& body, const Ring& ring);
+
+/// Without a lock: something can be taken from the ring.
+inline bool can_read(const QueueBody& body) noexcept {
+  return Ring(const_cast<QueueBody&>(body)).peek(Cursor::unpack(body.head.load(std::memory_order_acquire)).position);
+}
+
+}  // namespace brood::inline v1::channel
