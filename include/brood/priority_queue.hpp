@@ -3,6 +3,7 @@
 // Complete example: examples/06_priority_queue.cpp
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -89,9 +90,15 @@ class PriorityQueue : public detail::GetForms<PriorityQueue<T>, T> {
     if (!try_put(item, priority)) throw Full(handle().str() + ": the queue is full");
   }
   bool put_before(const T& item, std::int64_t priority, Deadline deadline) {
-    const detail::EncoderLoan encoder;
-    detail::encode(*encoder, item);
-    return core_.put(encoder->bytes(), encoder->handles(), priority, deadline);
+    if constexpr (detail::Items<T>::kRaw) {
+      std::array<std::byte, sizeof(T)> bytes;
+      detail::store_raw(bytes.data(), item);
+      return core_.put(bytes, {}, priority, deadline);
+    } else {
+      const detail::EncoderLoan encoder;
+      detail::encode(*encoder, item);
+      return core_.put(encoder->bytes(), encoder->handles(), priority, deadline);
+    }
   }
 
   /// The same with the item's priority. Errors: as get().
@@ -99,7 +106,7 @@ class PriorityQueue : public detail::GetForms<PriorityQueue<T>, T> {
     const detail::MessageLoan message;
     std::int64_t priority = 0;
     if (!core_.get(*message, priority, deadline)) return std::nullopt;
-    return Prioritised<T>{priority, detail::Items<T>::decode_encoded(message->bytes())};
+    return Prioritised<T>{priority, detail::Items<T>::decode(handle(), message->bytes())};
   }
   [[nodiscard]] Prioritised<T> get_with_priority() { return *get_with_priority_before(Deadline::never()); }
   /// One attempt to take, with the deadline of a whole call; the forms are made of it.

@@ -29,6 +29,7 @@ struct PriorityScene : Scene {
   void ready() override {
     settle_in();
     PriorityQueue<Small> scratch(kEight);
+    unlearn_spinning_in_get(scratch);
     scratch.put(ItemOf<Small>::make(1), 1);
     (void)scratch.try_put(ItemOf<Small>::make(2), 0);
     (void)ItemOf<Small>::key(scratch.get());
@@ -46,8 +47,7 @@ struct PriorityScene : Scene {
       const std::size_t most = opened.capacity();
       for (int round = 0; round < 3; ++round) {
         for (std::size_t i = 0; i < most; ++i) {
-          // 3, 2, 1, 0, 7, 6, … comes out sorted.
-          const Key key = kJudges + static_cast<Key>(i ^ 3);
+          const Key key = kJudges + static_cast<Key>(most - 1 - i);
           must(opened.try_put(ItemOf<Small>::make(key), key), "no room for " + std::to_string(i + 1) + " items");
         }
         must(!opened.try_put(ItemOf<Small>::make(O1), 0), "more fits in than before");

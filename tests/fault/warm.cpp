@@ -1,20 +1,10 @@
 #include "fault/warm.hpp"
 
-#include <chrono>
-
 #include "brood/lock.hpp"
 #include "brood/queue.hpp"
 #include "registry/registry.hpp"
 
 namespace fault {
-namespace {
-
-/// Each failure takes a quarter off; not 32, since every 32nd wait tries the full spin again.
-constexpr int kLessons = 26;
-constexpr std::chrono::nanoseconds kShort{1};
-
-}  // namespace
-
 void settle_in() {
   (void)brood::registry::self();
   {
@@ -26,7 +16,7 @@ void settle_in() {
     lock.unlock();
   }
   brood::Queue<int> queue(brood::QueueOptions{.capacity = 1, .byte_budget = 4096});
-  for (int i = 0; i < kLessons; ++i) (void)queue.try_get_for(kShort);
+  unlearn_spinning_in_get(queue);
   queue.put(1);
   for (int i = 0; i < kLessons; ++i) (void)queue.try_put_for(1, kShort);
   (void)queue.get();

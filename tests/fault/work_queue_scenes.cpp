@@ -21,7 +21,7 @@ using brood::WorkQueueOptions;
 using Small = Parcel<64>;
 
 constexpr Key V1 = kVictims + 1, V2 = kVictims + 2, V3 = kVictims + 3;
-constexpr Key O1 = kOthers + 1;
+constexpr Key O1 = kOthers + 1, O2 = kOthers + 2;
 
 /// What a worker found: an item and how often it was delivered.
 struct Delivered {
@@ -93,6 +93,7 @@ struct WorkScene : Scene {
     task = scratch.get();
     task->done();
     (void)scratch.try_join();
+    unlearn_spinning_in_get(scratch);
     task.reset();
   }
   void take() {
@@ -151,27 +152,47 @@ struct Take : WorkScene<I> {
   }
 };
 
-/// get() while another process sleeps behind the victim: an item is put, both might have it.
+/// get() of an empty queue: sleeps until two items are put, while another worker sleeps behind.
 struct TakeEmpty : WorkScene<Small> {
-  Actor second;
-  void placed() override {
+  std::optional<Actor> second;
+  std::optional<Actor> boss;
+  void add_second() {
     second = worker(queue);
-    second.await_blocked();
+    second->await_blocked();
+  }
+  void add_boss() {
+    boss = Actor([this](Self& self) {
+      self.mark(1);
+      put({O1, O2});
+    });
   }
   void operate() override { take(); }
   Sleep on_sleep(int nth) override {
-    if (nth == 0) put({O1});
+    if (nth == 0) {
+      add_second();
+      add_boss();
+    }
     return Sleep::woken;
   }
-  void judge(Findings& findings, const Arrival& at) override {
-    if (!at.asleep && ledger.took == kNone && queue.qsize() == 0 && queue.leased() == 0) put({O1});
-    if (!findings.finishes(second, "the second worker")) return;
-    const std::int64_t deliveries = second.value(1);
-    findings.check(second.value(0) == O1, "the second worker got " + std::to_string(second.value(0)));
-    findings.check(deliveries == 2 || (deliveries == 1 && ledger.took == kNone),
-                   "the second worker is the " + std::to_string(deliveries) + "th to have it");
-    second.kill();
-    judge_line(findings, {{{O1, static_cast<std::uint32_t>(deliveries) + 1}}});
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    if (!second) add_second();
+    if (!boss) add_boss();
+    if (!findings.finishes(*boss, "who puts") || !findings.finishes(*second, "the second worker")) return;
+    const Key got = second->value(0);
+    const auto times = static_cast<std::uint32_t>(second->value(1));
+    const Key other = O1 + O2 - got;
+    findings.check(got == O1 || got == O2, "the second worker got " + std::to_string(got));
+    findings.check(times == 1 || times == 2, "the second worker is the " + std::to_string(times) + "th to have it");
+    second->kill();
+    Lines right;
+    for (const std::uint32_t d : {1U, 2U}) {
+      // The victim had one of them at most.
+      if ((ledger.took == other && d != 2) || (times == 2 && d != 1)) continue;
+      const Delivered of_second{got, times + 1};
+      const Delivered of_other{other, d};
+      right.push_back(got < other ? Line{of_second, of_other} : Line{of_other, of_second});
+    }
+    judge_line(findings, right);
   }
 };
 

@@ -19,8 +19,11 @@ std::vector<std::function<void()>>& warm_ups() {
   return list;
 }
 
-void run_warm_ups() {
-  for (const auto& warm_up : std::exchange(warm_ups(), {})) warm_up();
+/// False if there were none (any more).
+bool run_warm_ups() {
+  const auto list = std::exchange(warm_ups(), {});
+  for (const auto& warm_up : list) warm_up();
+  return !list.empty();
 }
 
 template <class Thing>
@@ -28,11 +31,6 @@ std::vector<Thing> only_in_first(const std::set<Thing>& these, const std::set<Th
   std::vector<Thing> found;
   std::set_difference(these.begin(), these.end(), those.begin(), those.end(), std::back_inserter(found));
   return found;
-}
-
-bool has_pidfd(const Possessions& possessions) {
-  return std::any_of(possessions.descriptors.begin(), possessions.descriptors.end(),
-                     [](const auto& open) { return open.second == "anon_inode:[pidfd]"; });
 }
 
 /// Looks again for this long before it calls something a leak: the kernel finishes some endings after they were
@@ -80,14 +78,18 @@ bool before_first_baseline(std::function<void()> warm_up) {
 }
 
 NoLeaks::NoLeaks() {
-  run_warm_ups();
+  const bool is_first = run_warm_ups();
   brood::gc();
   before_ = Possessions::now();
-  // The library's helper looks at a process that died in the warm-up: its descriptor is no possession of the test's.
-  const auto give_up = std::chrono::steady_clock::now() + kSettling;
-  while (has_pidfd(before_) && std::chrono::steady_clock::now() < give_up) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    before_ = Possessions::now();
+  if (!is_first) return;
+  // The library's helper may still look at a process of the warm-up: that descriptor is no possession of the test's. When
+  // nothing changes any more, it is done.
+  constexpr int kLooks = 5;
+  for (int same = 0; same < kLooks;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    Possessions now = Possessions::now();
+    same = differences(before_, now).empty() ? same + 1 : 0;
+    before_ = std::move(now);
   }
 }
 

@@ -72,15 +72,11 @@ struct Items {
                           " bytes where its type has another size");
       return from_raw(queue, bytes.data());
     } else {
-      return decode_encoded(bytes);
+      Decoder decoder(bytes);
+      T item = detail::decode<T>(decoder);
+      decoder.finish();
+      return item;
     }
-  }
-  /// Of an item that was always encoded, plain data or not.
-  [[nodiscard]] static T decode_encoded(std::span<const std::byte> bytes) {
-    Decoder decoder(bytes);
-    T item = detail::decode<T>(decoder);
-    decoder.finish();
-    return item;
   }
 
  private:
