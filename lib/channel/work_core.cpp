@@ -20,6 +20,10 @@ namespace {
 constinit sync::SpinBudget g_work_spin(1400);
 
 QueueCore make(std::string_view name, const WorkQueueOptions& options, const WorkCore::Type& type, bool open_existing) {
+  if (options.max_deliveries > ItemWord::kMostDeliveries) {
+    throw UsageError("max_deliveries may be at most " + std::to_string(ItemWord::kMostDeliveries) + ", got " +
+                     std::to_string(options.max_deliveries) + "; 0 means without end");
+  }
   const QueueOptions of_queue{options.capacity, options.byte_budget, options.when_full};
   const QueueSegment segment{
       .kind = Kind::work_queue,

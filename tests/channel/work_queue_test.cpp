@@ -145,6 +145,7 @@ TEST_F(WorkQueueTest, MisuseIsToldAndChangesNothing) {
   EXPECT_THROW((void)moved.try_get(), brood::QueueClosed);
   EXPECT_THROW((void)moved.try_join(), brood::QueueClosed);
   expect_error<brood::UsageError>([] { WorkQueue<int>({.capacity = std::size_t{1} << 40}); }, {"capacity"});
+  expect_error<brood::UsageError>([] { WorkQueue<int>({.max_deliveries = 1U << 20}); }, {"1048575"});
   EXPECT_THROW((void)brood::Queue<int>::open(moved.handle()), brood::TypeMismatch);
   EXPECT_THROW((void)WorkQueue<long>::open(moved.handle()), brood::TypeMismatch);
 }

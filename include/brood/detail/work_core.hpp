@@ -25,7 +25,7 @@ struct WorkQueueOptions {
   /// together take the same once more.
   std::size_t byte_budget = std::size_t{256} << 20;
   WhenFull when_full = WhenFull::block;
-  /// How often an item is given to a worker before it is a dead letter; 0 = without end. Not a few: an item should not be
+  /// How often an item is given to a worker before it is a dead letter, at most 1048575; 0 = without end. Not a few: an item should not be
   /// condemned for others' accidents. (20 is also the limit of RabbitMQ's quorum queues.)
   std::uint32_t max_deliveries = 20;
 };
