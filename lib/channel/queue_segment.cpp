@@ -17,6 +17,8 @@ namespace {
 
 using detail::Object;
 
+const bool g_tidies_pins = (shm::set_tidy_pins(&tidy_pins), true);
+
 constexpr std::size_t kSmallestRing = 4096;
 constexpr std::size_t kFirstRing = std::size_t{64} << 10;
 constexpr std::size_t kLargestBudget = std::size_t{1} << 36;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -31,5 +32,8 @@ void check(const QueueOptions& options);
 
 /// An opened queue whose sizes fit its segment. Errors: TypeMismatch.
 [[nodiscard]] detail::Object sound(detail::Object object);
+
+/// For gc(), see shm::set_tidy_pins. Registered where queues are made: a static library leaves out a file that nobody names.
+[[nodiscard]] std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint);
 
 }  // namespace brood::inline v1::channel

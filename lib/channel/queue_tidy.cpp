@@ -36,7 +36,9 @@ std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
   return out;
 }
 
-/// For gc(): a killing inside may have left pins of a message that was never put, or was taken. Nobody but the holder of
+}  // namespace
+
+/// A killing inside may have left pins of a message that was never put, or was taken. Nobody but the holder of
 /// both locks can know that no living process is just about to need them.
 std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
   if (!shm::may_hold_handles(queue.kind())) return 0;
@@ -64,7 +66,4 @@ std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
   }
 }
 
-const bool g_tidies_pins = (shm::set_tidy_pins(&tidy_pins), true);
-
-}  // namespace
 }  // namespace brood::inline v1::channel
