@@ -13,8 +13,9 @@ namespace {
 
 constexpr std::string_view kPrefix = "brood:";
 constexpr std::size_t kMaxName = 120;
-constexpr std::array<std::string_view, 12> kKinds = {"none",  "lock",      "rlock",   "semaphore", "bounded_semaphore",
-                                                     "event", "condition", "barrier", "queue",     "value", "work_queue", "priority_queue"};
+constexpr std::array<std::string_view, 12> kKinds = {
+    "none",      "lock",    "rlock", "semaphore", "bounded_semaphore", "event",
+    "condition", "barrier", "queue", "value",     "work_queue",        "priority_queue"};
 
 [[noreturn]] void malformed(std::string_view text, const char* why) {
   constexpr std::size_t kShown = 80;

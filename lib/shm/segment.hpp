@@ -118,7 +118,9 @@ bool reclaim(const std::string& file) noexcept;
 [[nodiscard]] base::UniqueFd hold(std::uint64_t id);
 
 /// Kinds whose payload may name other objects. A removed one keeps a file as long as somebody uses it.
-constexpr bool may_hold_handles(Kind kind) noexcept { return kind == Kind::queue || kind == Kind::work_queue || kind == Kind::priority_queue; }
+constexpr bool may_hold_handles(Kind kind) noexcept {
+  return kind == Kind::queue || kind == Kind::work_queue || kind == Kind::priority_queue;
+}
 /// The file that the last user of an attachment frees; empty for a named object, which stays until remove().
 [[nodiscard]] std::string file_to_reclaim(const detail::Attachment& attachment);
 
