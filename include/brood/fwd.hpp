@@ -17,6 +17,8 @@ class JoinableQueue;
 class Lock;
 class Permit;
 template <class T>
+struct Prioritised;
+template <class T>
 class PriorityQueue;
 class Process;
 template <class T>

@@ -35,7 +35,8 @@ struct Prioritised {
 ///
 /// Capacity:   in items (0 = as many as the bytes hold, at most 16777216) and in bytes (PriorityQueueOptions).
 /// Cost:       put and get grow with the logarithm of the number of items; one lock for both sides.
-/// Shape:      one segment: 8 KiB, then 68 bytes for each item and its bytes in blocks of 64; no descriptor.
+/// Shape:      one segment: 8 KiB, then 68 bytes for each item and its bytes in blocks of 64; no descriptor. Address space
+///             of 1.1 GiB and the byte budget.
 /// Threads:    safe.     Processes: safe, through the handle.
 /// Crash:      killed inside put or get, the item is wholly in or wholly out. Whoever comes next after a killing inside puts
 ///             the order together again, which takes a second for some millions of items. What a killed consumer had

@@ -89,7 +89,7 @@ class Queue : public detail::PutForms<Queue<T>, T>, public detail::GetForms<Queu
     for (std::size_t i = 0; i < message->items(); ++i) {
       try {
         into.push_back(detail::Items<T>::decode(core_.handle(), message->bytes(i)));
-      } catch (...) {
+      } catch (...) {  // not swallowed: thrown below, once the others are delivered; more errors are of the same kind
         if (!first_error) first_error = std::current_exception();
       }
     }

@@ -3,21 +3,17 @@
 // Complete example: examples/05_work_queue.cpp
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <ostream>
-#include <string_view>
+#include <string>
 #include <utility>
 
 #include "brood/deadline.hpp"
-#include "brood/detail/queue_forms.hpp"
-#include "brood/detail/queue_items.hpp"
 #include "brood/detail/work_core.hpp"
+#include "brood/detail/work_face.hpp"
 #include "brood/error.hpp"
-#include "brood/handle.hpp"
 
 namespace brood::inline v1 {
 
@@ -106,89 +102,42 @@ class Task {
 /// Crash:      killed inside any call, it is wholly done or not at all. Items of the dead are given to the next who
 ///             asks; join() goes on waiting for them, and for nobody who is dead.
 /// Lifetime:   as of a Queue. Shared objects in an item live until it is done.
-/// Forms:      put, put_many, get, try_…, …_for, …_until, range-for: detail/queue_forms.hpp.
+/// Forms:      put, put_many, get, try_…, …_for, …_until, range-for: detail/queue_forms.hpp; create, open, join…, counts,
+///             shutdown: detail/work_face.hpp.
 /// Source:     Python multiprocessing.JoinableQueue; leases and dead letters as in SQS and RabbitMQ: lib/channel/README.md.
 template <class T>
-class WorkQueue : public detail::PutForms<WorkQueue<T>, T>, public detail::GetForms<WorkQueue<T>, Task<T>> {
- public:
-  using value_type = T;
+class WorkQueue : public detail::WorkFace<WorkQueue<T>, T, Task<T>> {
+  using Face = detail::WorkFace<WorkQueue<T>, T, Task<T>>;
 
+ public:
   /// Errors: UsageError (limits out of range), NoSpace, PermissionDenied, OsError.
   explicit WorkQueue(std::size_t capacity = 0) : WorkQueue(WorkQueueOptions{.capacity = capacity}) {}
-  explicit WorkQueue(const WorkQueueOptions& options) : core_(detail::WorkCore::create(options, type())) {}
-  /// With a name. Errors: also AlreadyExists, UsageError (a bad name).
-  [[nodiscard]] static WorkQueue create(std::string_view name, const WorkQueueOptions& options = {}) {
-    return WorkQueue(detail::WorkCore::create_named(name, options, type()));
-  }
-  /// An existing queue keeps its own options. Errors: TypeMismatch if it holds another type.
-  [[nodiscard]] static WorkQueue open_or_create(std::string_view name, const WorkQueueOptions& options = {}) {
-    return WorkQueue(detail::WorkCore::open_or_create(name, options, type()));
-  }
-  /// Errors: HandleError (malformed, stale), TypeMismatch (another kind, payload or layout), PermissionDenied, OsError.
-  [[nodiscard]] static WorkQueue open(const Handle& handle) {
-    return WorkQueue(detail::WorkCore::open(handle, type()));
-  }
-  [[nodiscard]] static WorkQueue open_named(std::string_view name) {
-    return WorkQueue(detail::WorkCore::open_named(name, type()));
-  }
-  /// Takes the name away; who has the queue open keeps it. False if there was none.
-  static bool remove(std::string_view name) { return detail::remove_work_queue(name); }
+  explicit WorkQueue(const WorkQueueOptions& options) : Face(options) {}
 
   /// One attempt to take, with the deadline of a whole call; the forms are made of it.
   /// Errors: QueueClosed: this object was closed; or the queue was shut down, nothing is left, and nothing can come back:
   ///         after shutdown() a worker waits as long as others are at work, for they may be killed.
   ///         DecodeError, or what opening a shared object in the item throws: then the item is a dead letter.
-  [[nodiscard]] std::optional<Task<T>> get_before(Deadline deadline) { return task(core().take(deadline, false)); }
-
-  /// Sleep until every item that was put is done, or a dead letter.
-  /// Errors: QueueClosed (this object was closed).
-  /// Crash:  items of killed workers come back and are waited for; if no worker is left, so is somebody who takes them.
-  void join() { (void)core().join(Deadline::never()); }
-  /// The attempts say whether it is so.
-  [[nodiscard]] bool try_join() { return core().join(Deadline::now()); }
-  template <class Rep, class Period>
-  [[nodiscard]] bool join_for(std::chrono::duration<Rep, Period> timeout) {
-    return core().join(Deadline::after(timeout));
+  ///         NoSpace: dead letters fill the place for items in the hands of workers, or memory cannot be had.
+  [[nodiscard]] std::optional<Task<T>> get_before(Deadline deadline) {
+    return task(this->core().take(deadline, false));
   }
-  template <class Clock, class Duration>
-  [[nodiscard]] bool join_until(std::chrono::time_point<Clock, Duration> when) {
-    return detail::attempt_until(when, [&](Deadline deadline) { return core().join(deadline); });
-  }
-
   /// The oldest dead letter, if there is one. done() removes it, requeue() has it done after all; otherwise it stays a
   /// dead letter. Errors: as get().
-  [[nodiscard]] std::optional<Task<T>> try_get_dead_letter() { return task(core().take_letter()); }
-  [[nodiscard]] std::size_t dead_letters() const { return core().dead_letters(); }
-
-  /// Items to be taken: those in line, and those that came back. As of some instant of the call.
-  [[nodiscard]] std::size_t qsize() const { return core().qsize(); }
-  [[nodiscard]] bool empty() const { return qsize() == 0; }
-  /// Items in the hands of workers.
-  [[nodiscard]] std::size_t leased() const { return core().leased(); }
-  [[nodiscard]] std::uint32_t max_deliveries() const { return core().max_deliveries(); }
-
-  /// End the queue for everybody: puts fail from now on; workers get what is left and what comes back, and then
-  /// QueueClosed. With `immediate`, what is left is discarded and what comes back too.
-  void shutdown(bool immediate = false) { core().shutdown(immediate); }
+  [[nodiscard]] std::optional<Task<T>> try_get_dead_letter() { return task(this->core().take_letter()); }
 
   friend std::ostream& operator<<(std::ostream& out, const WorkQueue& queue) {
     return out << queue.core().printed("WorkQueue");
   }
 
  private:
-  friend class detail::PutForms<WorkQueue<T>, T>;
+  friend Face;
 
-  explicit WorkQueue(detail::WorkCore::Pointer core) noexcept : core_(std::move(core)) {}
-  [[nodiscard]] static const detail::QueueCore::Type& type() { return detail::Items<T>::type(); }
-  [[nodiscard]] detail::WorkCore& core() const { return detail::WorkCore::of(core_); }
-  [[nodiscard]] detail::QueueCore& put_core() { return core().queue(); }
-  [[nodiscard]] const detail::QueueCore& put_core() const { return core().queue(); }
+  explicit WorkQueue(detail::WorkCore::Pointer core) noexcept : Face(std::move(core)) {}
   [[nodiscard]] std::optional<Task<T>> task(std::optional<detail::Leased> leased) {
     if (!leased) return std::nullopt;
-    return Task<T>(core_, leased->lease, detail::decode_leased<T>(core(), *leased));
+    return Task<T>(this->shared_core(), leased->lease, detail::decode_leased<T>(this->core(), *leased));
   }
-
-  detail::WorkCore::Pointer core_;
 };
 
 }  // namespace brood::inline v1

@@ -365,7 +365,7 @@ void ItemTable::mark(std::uint32_t first, std::uint32_t count, bool in_use) noex
   }
 }
 
-/// A heap whose top is the lowest sequence.
+/// A heap whose top comes first.
 void ItemTable::push(std::uint32_t index) noexcept {
   const std::uint32_t size = work_.in_line.load();
   heap_[size] = index;

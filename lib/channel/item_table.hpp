@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -46,10 +45,6 @@ struct ItemWord {
            static_cast<std::uint64_t>(by_call) << 35 | static_cast<std::uint64_t>(phase) << 32 | owner;
   }
   [[nodiscard]] bool is_owned_by(registry::Id id) const noexcept { return phase == Phase::leased && owner == id; }
-  /// Counts for join(): taken, and neither finished nor given up.
-  [[nodiscard]] bool is_unfinished() const noexcept {
-    return phase == Phase::in_line || (phase == Phase::leased && !letter);
-  }
 };
 
 /// One item. All but the word is written while the word says `free`, or by the holder of the consumers' lock.
@@ -169,7 +164,6 @@ class ItemTable {
   std::uint32_t pop() noexcept;
   void lease_to_caller(std::uint32_t index, ItemWord next) noexcept;
   void let_go(const ItemWord& before) noexcept;
-  void move_to(std::uint32_t index, ItemWord next) noexcept;
   void drop_pins(std::uint32_t index) const noexcept;
   void free(std::uint32_t index) noexcept;
   [[nodiscard]] bool comes_first(std::uint32_t a, std::uint32_t b) const noexcept {

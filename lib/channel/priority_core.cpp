@@ -158,19 +158,6 @@ bool PriorityCore::get(Message& into, std::int64_t& priority, Deadline deadline)
   }
 }
 
-void PriorityCore::shutdown(bool immediate) {
-  queue_.shutdown(immediate);
-  QueueBody& body = body_of(queue_.object());
-  {
-    const SideLock lock(body, body.consumers, context_of(queue_.object()), Deadline::never());
-    ItemTable table(body);
-    table.settle();
-    if (immediate) table.discard_line();
-  }
-  body.not_empty.notify_every();
-  body.not_full.notify_every();
-}
-
 std::size_t PriorityCore::qsize() const { return table_of(body_of(queue_.object())).in_line.load(); }
 std::size_t PriorityCore::byte_budget() const { return table_of(body_of(queue_.object())).most_blocks * kBlockBytes; }
 bool PriorityCore::full() const { return capacity() != 0 && qsize() >= capacity(); }

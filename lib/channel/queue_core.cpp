@@ -74,6 +74,7 @@ void QueueCore::shutdown(bool immediate) {
       const Ring ring(body);
       const Cursor end = Cursor::unpack(body.tail.load());
       while (Cursor::unpack(body.head.load()).position != end.position) discard_oldest(body, ring);
+      if (has_table(kind_of(object_))) ItemTable(body).discard_line();
     }
   }
   body.not_empty.notify_all();

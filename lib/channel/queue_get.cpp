@@ -62,7 +62,8 @@ bool QueueCore::get_with(std::size_t most, Deadline deadline, Take take) {
         try {
           taken = take(ring, head.position, size, has_pins);
         } catch (...) {
-          if (count == 0) throw;  // else what came before it is delivered first; it will be the first of the next call
+          // Not swallowed: what came before it is delivered first; it stays, is the first of the next call, and throws again.
+          if (count == 0) throw;
         }
         if (!taken) break;
         // SYNC record-taken: release, so that no producer writes where we still read. This is the commit: killed before

@@ -15,23 +15,25 @@ namespace {
 
 using detail::Object;
 
-/// Both locks held: numbers of the messages with handles that can still be received, sorted.
-std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
-  std::vector<std::uint64_t> out;
-  if (has_table(kind)) ItemTable(body).add_messages_with_pins(out);
-  if (static_cast<Shutdown>(body.shutdown.load()) == Shutdown::immediate) return out;
+/// Both locks held: appends the numbers of the messages with handles in the ring.
+void add_messages_in_ring(QueueBody& body, std::vector<std::uint64_t>& out) {
   const Ring ring(body);
   Cursor at = Cursor::unpack(body.head.load());
   for (std::uint64_t walked = 0; walked < ring.units();) {
     const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
     if (!is_committed(header)) break;
-    const std::uint64_t size = channel::record::size_of(header);
-    if ((header & channel::record::kHasPins) != 0) {
-      out.push_back(Taken::of_record(ring, at.position, size).message);
-    }
-    at = at.after(channel::record::units_for(size));
-    walked += channel::record::units_for(size);
+    const std::uint64_t size = record::size_of(header);
+    if ((header & record::kHasPins) != 0) out.push_back(Taken::of_record(ring, at.position, size).message);
+    at = at.after(record::units_for(size));
+    walked += record::units_for(size);
   }
+}
+
+/// Both locks held: numbers of the messages with handles that can still be received, sorted.
+std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
+  std::vector<std::uint64_t> out;
+  if (has_table(kind)) ItemTable(body).add_messages_with_pins(out);
+  if (static_cast<Shutdown>(body.shutdown.load()) != Shutdown::immediate) add_messages_in_ring(body, out);
   std::sort(out.begin(), out.end());
   return out;
 }

@@ -220,16 +220,7 @@ bool WorkCore::join(Deadline deadline) {
 
 void WorkCore::shutdown(bool immediate) {
   queue_.shutdown(immediate);
-  QueueBody& body = body_of(queue_.object());
-  TableBody& work = table_of(body);
-  {
-    const SideLock lock(body, body.consumers, context_of(queue_.object()), Deadline::never());
-    ItemTable table(body);
-    table.settle();
-    if (immediate) table.discard_line();
-  }
-  body.not_empty.notify_every();
-  work.idle.notify_every();
+  table_of(body_of(queue_.object())).idle.notify_every();
 }
 
 std::size_t WorkCore::qsize() const { return queue_.qsize() + table_of(body_of(queue_.object())).in_line.load(); }

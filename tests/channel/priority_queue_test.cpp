@@ -119,20 +119,6 @@ TEST_F(PriorityQueueTest, ShutdownDrainsOrDiscards) {
   EXPECT_THROW((void)other.try_get(), brood::QueueClosed);
 }
 
-TEST_F(PriorityQueueTest, SleepersAreServedAndTheKilledAreNot) {
-  PriorityQueue<int> queue;
-  for (int round = 0; round < 10; ++round) {
-    Child first([&](Line&) { (void)queue.get(); });
-    await_sleepers(queue.handle(), 1);
-    Child second([&](Line&) { require(queue.get() == 7, "seven"); });
-    await_sleepers(queue.handle(), 2);
-    first.stop();
-    queue.put(7);
-    first.shoot();
-    EXPECT_EQ(second.wait(), 0) << "round " << round;
-  }
-}
-
 TEST_F(PriorityQueueTest, ItemsOfTheKilledAreWholeInOrderAndWithoutGaps) {
   const unsigned seed = std::random_device{}();
   std::cout << "seed " << seed << '\n';

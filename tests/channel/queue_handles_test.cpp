@@ -5,8 +5,12 @@
 #include "brood/domain.hpp"
 #include "brood/event.hpp"
 #include "brood/lock.hpp"
+#include "brood/priority_queue.hpp"
 #include "brood/queue.hpp"
 #include "brood/value.hpp"
+#include "brood/work_queue.hpp"
+#include "channel/side_lock.hpp"
+#include "registry/objects.hpp"
 #include "support/inspect.hpp"
 #include "sync/ladder.hpp"
 
@@ -45,6 +49,66 @@ TEST_F(QueueHandles, MakerKilledAfterPutDoesNoHarm) {
   brood::Lock lock = queue.get();
   lock.lock();
   lock.unlock();
+}
+
+/// As somebody leaves it who is killed between making the pins of a message and its commit.
+template <class Queue>
+void leave_a_pin_behind(const Queue& queue, brood::Kind kind, const brood::Handle& target) {
+  const brood::detail::QueueCore::Type& type = brood::detail::Items<brood::Lock>::type();
+  const brood::detail::Object object = brood::registry::open(queue.handle(), kind, {type.fingerprint, type.name});
+  constexpr std::uint64_t kMessage = 1000;
+  brood::shm::header_of(object.body()).may_have_pins.store(1);
+  brood::shm::pin(object.id(), kMessage, target);
+  brood::channel::body_of(object).unsure.fetch_or(brood::channel::kPinsUnsure);
+}
+
+template <class Queue>
+void expect_gc_drops_only_what_nobody_needs(Queue& queue, brood::Kind kind) {
+  const auto before = files_in_domain();
+  queue.put(brood::Lock());
+  {
+    const brood::Lock forgotten;
+    leave_a_pin_behind(queue, kind, forgotten.handle());
+  }
+  EXPECT_GT(files_in_domain(), before + 2);
+  EXPECT_EQ(brood::gc().pins, 1U) << "the one whose message never came";
+  auto taken = queue.get();
+  brood::Lock& lock = [&]() -> brood::Lock& {
+    if constexpr (requires { *taken; }) return *taken;
+    else return taken;
+  }();
+  EXPECT_TRUE(lock.try_lock());
+  lock.unlock();
+}
+
+TEST_F(QueueHandles, GcDropsThePinsThatAKillingLeftAndNoOthers) {
+  brood::Queue<brood::Lock> queue;
+  expect_gc_drops_only_what_nobody_needs(queue, brood::Kind::queue);
+  brood::PriorityQueue<brood::Lock> priority;
+  expect_gc_drops_only_what_nobody_needs(priority, brood::Kind::priority_queue);
+  brood::WorkQueue<brood::Lock> work;
+  expect_gc_drops_only_what_nobody_needs(work, brood::Kind::work_queue);
+}
+
+TEST_F(QueueHandles, GcKeepsThePinsOfItemsInSomebodysHands) {
+  brood::WorkQueue<brood::Lock> queue;
+  for (int i = 0; i < 3; ++i) queue.put(brood::Lock());
+  Child worker([&](Line& line) {
+    const auto one = queue.get();
+    const auto two = queue.get();
+    line.say('t');
+    line.expect('x');
+  });
+  worker.line.expect('t');
+  leave_a_pin_behind(queue, brood::Kind::work_queue, brood::Lock().handle());
+  EXPECT_EQ(brood::gc().pins, 1U);
+  worker.kill();
+  for (int i = 0; i < 3; ++i) {
+    auto task = queue.get();
+    EXPECT_TRUE(task->try_lock());
+    task->unlock();
+    task.done();
+  }
 }
 
 TEST_F(QueueHandles, ReceivedAndDroppedObjectsAreFreed) {

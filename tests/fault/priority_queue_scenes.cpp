@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "brood/error.hpp"
+#include "brood/lock.hpp"
 #include "brood/priority_queue.hpp"
 #include "fault/parcels.hpp"
 #include "fault/parts.hpp"
@@ -101,6 +103,115 @@ struct PutWithSleeper : PriorityScene {
   }
 };
 
+/// put() into a full queue: sleeps until something is taken.
+struct PutFull : PriorityScene {
+  PutFull() : PriorityScene(PriorityQueueOptions{.capacity = 2, .byte_budget = 4096}) {}
+  bool has_room = false;
+  void ready() override {
+    PriorityScene::ready();
+    put(V1);
+    put(V3);
+    // Teaches the victim's puts that it does not pay to spin.
+    for (int i = 0; i < kLessons; ++i) (void)queue.try_put_for(ItemOf<Small>::make(V2), V2, kShort);
+  }
+  void operate() override {
+    put(V2);
+    ledger.returned = 1;
+  }
+  Sleep on_sleep(int nth) override {
+    if (nth == 0) has_room = ItemOf<Small>::key(queue.get()) == V1;
+    return Sleep::woken;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    if (!has_room) judge_contents(findings, {{V1, V3}});
+    else if (ledger.returned != 0) judge_contents(findings, {{V2, V3}});
+    else judge_contents(findings, {{V3}, {V2, V3}});
+  }
+};
+
+/// shutdown(immediate) of a full queue on which a producer sleeps.
+struct ShutDown : PriorityScene {
+  ShutDown() : PriorityScene(PriorityQueueOptions{.capacity = 2, .byte_budget = 4096}) {}
+  Actor producer;
+  void ready() override {
+    PriorityScene::ready();
+    put(V1);
+    put(V2);
+  }
+  void placed() override {
+    producer = Actor([this](Self& self) {
+      self.mark(1);
+      try {
+        put(O1);
+        self.set(0, 1);
+      } catch (const brood::QueueClosed&) {
+        self.set(0, 2);
+      }
+    });
+    producer.await_blocked();
+  }
+  void operate() override {
+    queue.shutdown(true);
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    if (!queue.is_shut_down()) {
+      findings.check(ledger.returned == 0, "shutdown() returned, but the queue goes on");
+      findings.check(ItemOf<Small>::key(queue.get()) == V1, "the first item is another one");
+      if (!findings.finishes(producer, "the sleeping producer, for whom there is room,")) return;
+      findings.check(producer.value(0) == 1, "the producer was sent away");
+      judge_contents(findings, {{V2, O1}});
+      return;
+    }
+    if (!findings.finishes(producer, "the sleeping producer")) return;
+    findings.check(producer.value(0) == 2, "the producer put into a queue that is over");
+    findings.fresh("a fresh process", [this](Self&) {
+      auto opened = PriorityQueue<Small>::open(queue.handle());
+      opened.shutdown(true);  // finishes what the victim began
+      must(opened.qsize() == 0, "shutdown(immediate) left something in the queue");
+      bool over = false;
+      try {
+        (void)opened.try_get();
+      } catch (const brood::QueueClosed&) {
+        over = true;
+      }
+      must(over, "try_get() of a queue that is over came back");
+    });
+  }
+};
+
+/// An item that carries a Lock whose maker is gone: the lock is there until somebody has the item.
+struct WithLock : Scene {
+  PriorityQueue<brood::Lock> queue;
+  Ledger& ledger = renewed<Ledger>();
+  void set() override {
+    const Actor maker([this](Self&) { queue.put(brood::Lock(), 1); });
+    must(maker.await_done(), "the maker did not put its lock");
+  }
+  void ready() override {
+    settle_in();
+    PriorityQueue<brood::Lock> scratch;
+    scratch.put(brood::Lock());
+    (void)scratch.get();
+  }
+  void operate() override {
+    brood::Lock lock = queue.get();
+    ledger.took = 1;
+    queue.put(lock, 2);
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    findings.fresh("a fresh process", [this](Self&) {
+      auto item = queue.try_get();
+      // Taken and not put back, it has died with the victim.
+      must(item || ledger.returned == 0, "put() returned, and the item is not there");
+      if (!item) return;
+      must(item->try_lock(), "the lock is not usable");
+      item->unlock();
+    });
+  }
+};
+
 /// get() of the first of three; nobody waits.
 struct Get : PriorityScene {
   void ready() override {
@@ -170,6 +281,9 @@ struct GetEmpty : PriorityScene {
 void add_priority_queue_operations(Operations& all) {
   add<Put>(all, "PriorityQueue: put between others; nobody waits");
   add<PutWithSleeper>(all, "PriorityQueue: put; a consumer sleeps");
+  add<PutFull>(all, "PriorityQueue: put into a full queue");
+  add<ShutDown>(all, "PriorityQueue: shutdown(immediate); a producer sleeps");
+  add_long<WithLock>(all, "PriorityQueue: get, put of a Lock whose maker is dead");
   add<Get>(all, "PriorityQueue: get of the first of three; nobody waits");
   add<GetFull>(all, "PriorityQueue: get from a full queue; a producer sleeps");
   add<GetEmpty>(all, "PriorityQueue: get from an empty queue");

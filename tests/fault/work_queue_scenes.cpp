@@ -328,6 +328,62 @@ struct GiveUp : WorkScene<Small> {
   }
 };
 
+/// condemn(): a dead letter, or after a killing in line again.
+struct Condemn : WorkScene<Small> {
+  void ready() override {
+    WorkScene::ready();
+    put({V1, V2});
+    task = queue.get();
+  }
+  void operate() override {
+    task->condemn();
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    if (!comes_back(findings)) return;
+    const bool is_letter = queue.dead_letters() == 1;
+    findings.check(is_letter || !returned(), "condemn() returned, and the item is no dead letter");
+    if (is_letter) judge_line(findings, {{{V2, 1}}}, 1);
+    else judge_line(findings, {{{V1, 2}, {V2, 1}}});
+  }
+};
+
+/// shutdown() of an empty queue: a worker that sleeps there is told once the last one at work is done, and not before.
+struct DrainingShutDown : WorkScene<Small> {
+  Actor other;
+  Actor sleeper;
+  void set() override {
+    put({V1});
+    other = Actor([this](Self& self) {
+      Task<Small> taken = queue.get();
+      self.mark(1);
+      self.await_go(1);
+      taken.done();
+    });
+    must(other.await(1), "the worker did not get its item");
+  }
+  void placed() override {
+    sleeper = Actor([this](Self& self) {
+      self.mark(1);
+      self.set(0, queue.get_unless_over().has_value() ? 1 : 2);
+    });
+    sleeper.await_blocked();
+  }
+  void operate() override {
+    queue.shutdown();
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    findings.check(queue.is_shut_down() || !returned(), "shutdown() returned, but the queue goes on");
+    findings.check(!sleeper.is_done(), "a worker was sent away although somebody is at work");
+    const bool over = queue.is_shut_down();
+    if (!over) put({O1});
+    other.go(1);
+    if (!findings.finishes(other, "the worker") || !findings.finishes(sleeper, "who slept")) return;
+    findings.check(sleeper.value(0) == (over ? 2 : 1), "who slept was told something else");
+  }
+};
+
 /// try_get_dead_letter(), requeue().
 struct Requeue : WorkScene<Small> {
   void ready() override {
@@ -456,6 +512,8 @@ void add_work_queue_operations(Operations& all) {
   add<Join>(all, "WorkQueue: join, until another is done");
   add<GiveBack>(all, "WorkQueue: give_back; a worker sleeps");
   add<GiveUp>(all, "WorkQueue: give_back after the last delivery");
+  add<Condemn>(all, "WorkQueue: condemn");
+  add<DrainingShutDown>(all, "WorkQueue: shutdown; one at work, one sleeps");
   add<Requeue>(all, "WorkQueue: try_get_dead_letter, requeue");
   add<ShutDown>(all, "WorkQueue: shutdown(immediate); one item each in line, returned, at work");
   add<TaskDone>(all, "JoinableQueue: get, task_done; nobody waits");

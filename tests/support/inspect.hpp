@@ -28,6 +28,9 @@ struct ProcessInfo {
 /// Open descriptors of this process and what each of them is.
 [[nodiscard]] std::map<int, std::string> open_descriptors();
 
+/// True if the library's helper thread, if there is one, is blocked in a futex call: it is not looking at any process.
+[[nodiscard]] bool library_helper_rests();
+
 /// Paths relative to `directory` of everything in it; empty when it does not exist.
 [[nodiscard]] std::set<std::string> files_below(const std::filesystem::path& directory);
 

@@ -19,11 +19,8 @@ std::vector<std::function<void()>>& warm_ups() {
   return list;
 }
 
-/// False if there were none (any more).
-bool run_warm_ups() {
-  const auto list = std::exchange(warm_ups(), {});
-  for (const auto& warm_up : list) warm_up();
-  return !list.empty();
+void run_warm_ups() {
+  for (const auto& warm_up : std::exchange(warm_ups(), {})) warm_up();
 }
 
 template <class Thing>
@@ -78,19 +75,11 @@ bool before_first_baseline(std::function<void()> warm_up) {
 }
 
 NoLeaks::NoLeaks() {
-  const bool is_first = run_warm_ups();
+  run_warm_ups();
   brood::gc();
+  // The helper may still look at a process of the warm-up: that descriptor is no possession of the test's.
+  while (!library_helper_rests()) std::this_thread::yield();
   before_ = Possessions::now();
-  if (!is_first) return;
-  // The library's helper may still look at a process of the warm-up: that descriptor is no possession of the test's. When
-  // nothing changes any more, it is done.
-  constexpr int kLooks = 5;
-  for (int same = 0; same < kLooks;) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    Possessions now = Possessions::now();
-    same = differences(before_, now).empty() ? same + 1 : 0;
-    before_ = std::move(now);
-  }
 }
 
 NoLeaks::~NoLeaks() {

@@ -48,7 +48,7 @@ class PriorityCore {
   [[nodiscard]] std::size_t byte_budget() const;
   void close() noexcept { queue_.close(); }
   [[nodiscard]] bool closed() const noexcept { return queue_.closed(); }
-  void shutdown(bool immediate);
+  void shutdown(bool immediate) { queue_.shutdown(immediate); }
   [[nodiscard]] bool is_shut_down() const { return queue_.is_shut_down(); }
   [[nodiscard]] Handle handle() const { return queue_.handle(); }
   [[nodiscard]] std::string printed() const;

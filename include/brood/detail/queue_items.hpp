@@ -99,7 +99,8 @@ struct Items {
         try {
           encode(*encoder, items[ends.size()]);
         } catch (...) {
-          if (ends.empty()) throw;  // else those before it are put first; it will be the first of the next part
+          // Not swallowed: those before it are put first, then it is the first of the next part and throws again.
+          if (ends.empty()) throw;
           break;
         }
         ends.push_back({encoder->bytes().size(), encoder->handles().size()});

@@ -115,7 +115,7 @@ template <class T>
   } catch (const RuntimeError&) {
     (void)core.end(leased.lease, WorkCore::End::condemned);
     throw;
-  } catch (...) {
+  } catch (...) {  // passed on; first the item goes back
     (void)core.end(leased.lease, WorkCore::End::returned);
     throw;
   }
