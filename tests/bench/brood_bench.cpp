@@ -17,13 +17,16 @@
 namespace {
 
 constexpr const char* kUsage =
-    "usage: brood_bench [sync] [process] [--json FILE] [--quick] [--rounds N] [--only TEXT]\n"
+    "usage: brood_bench [sync] [process] [channel] [--json FILE] [--quick] [--rounds N] [--only TEXT]\n"
     "\n"
-    "  sync, process   the topics to measure; none: all\n"
+    "  sync, process, channel\n"
+    "                  the topics to measure; none: all\n"
     "  --json FILE     write the rows there, as an array of {topic, case, peer_name, ours, peer, unit, ratio, better}\n"
     "  --quick         tiny counts and sizes: shows that everything runs, measures nothing\n"
     "  --rounds N      rounds of each case (default 7; --quick 1)\n"
-    "  --only TEXT     only cases whose name contains TEXT, and no curves: lock.pair, recovery, start.spawn\n";
+    "  --only TEXT     only cases whose name contains TEXT, and no curves: lock.pair, recovery, queue.2x2\n";
+
+const std::set<std::string> kTopics = {"sync", "process", "channel"};
 
 struct Command {
   bench::Settings settings;
@@ -41,7 +44,7 @@ Command parse(int argc, char** argv) {
   };
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument == "sync" || argument == "process") {
+    if (kTopics.contains(argument)) {
       command.topics.insert(argument);
     } else if (argument == "--json") {
       command.json = value_of(i);
@@ -60,11 +63,11 @@ Command parse(int argc, char** argv) {
       throw std::invalid_argument("unknown argument: " + argument);
     }
   }
-  if (command.topics.empty()) command.topics = {"sync", "process"};
+  if (command.topics.empty()) command.topics = kTopics;
   command.settings.rounds = rounds != 0 ? rounds : command.settings.quick ? 1 : 7;
   command.settings.self = std::filesystem::read_symlink("/proc/self/exe");
   command.settings.scripts = BENCH_SCRIPTS;
-  command.settings.python = bench::find_python();
+  command.settings.python = bench::find_program("python3");
   return command;
 }
 
@@ -125,10 +128,11 @@ int run(const Command& command) {
     bench::process_cases(report, settings);
     if (settings.only.empty()) bench::process_curves(report, settings);
   }
+  if (command.topics.contains("channel")) bench::channel_cases(report, settings);
   report.print();
   if (!command.json.empty()) report.write_json(command.json);
   domain.close();
-  return 0;
+  return report.failures() == 0 ? 0 : 1;
 }
 
 }  // namespace

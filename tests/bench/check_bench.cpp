@@ -1,7 +1,7 @@
 // Runs `brood_bench --quick` and checks that all rows are there and well formed, and that nothing is left: no process,
 // no file in /dev/shm. Says nothing about speed.
 //
-// usage: check_bench PATH_OF_BROOD_BENCH
+// usage: check_bench PATH_OF_BROOD_BENCH [PEER…]     the peers in programs of their own that were built: zmq nng iceoryx
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
@@ -70,7 +70,56 @@ const Wanted kWanted[] = {
     {"process", "start.forkserver.1g", {"fork-waitpid"}},
     {"process", "start.fork", {"fork-waitpid"}},
     {"process", "start.fork.1g", {"fork-waitpid"}},
+    {"channel",
+     "queue.rtt.8",
+     {"kernel-pipe", "kernel-pipe-spin", "unix-seqpacket", "posix-mq", "boost-message_queue", "cache-line"}},
+    {"channel",
+     "queue.rtt.8.p99",
+     {"kernel-pipe", "kernel-pipe-spin", "unix-seqpacket", "posix-mq", "boost-message_queue", "cache-line"}},
+    {"channel",
+     "queue.rtt.8.sleep",
+     {"kernel-pipe", "unix-seqpacket", "posix-mq", "boost-message_queue", "futex-wake"}},
+    {"channel",
+     "queue.rtt.8.sleep.p99",
+     {"kernel-pipe", "unix-seqpacket", "posix-mq", "boost-message_queue", "futex-wake"}},
+    {"channel",
+     "queue.oneway.8",
+     {"kernel-pipe", "kernel-pipe-spin", "unix-seqpacket", "posix-mq", "boost-message_queue"},
+     false},
+    {"channel",
+     "queue.oneway.64",
+     {"kernel-pipe", "kernel-pipe-spin", "unix-seqpacket", "posix-mq", "boost-message_queue"},
+     false},
+    {"channel",
+     "queue.oneway.1k",
+     {"kernel-pipe", "kernel-pipe-spin", "unix-seqpacket", "posix-mq", "boost-message_queue"},
+     false},
+    {"channel",
+     "queue.oneway.64k",
+     {"kernel-pipe", "kernel-pipe-spin", "unix-seqpacket", "boost-message_queue"},
+     false},
+    // A socket's buffer of more than a mebibyte is a matter of limits and privileges.
+    {"channel", "queue.oneway.1m", {"kernel-pipe", "kernel-pipe-spin", "boost-message_queue"}, false},
+    {"channel", "queue.oneway.1k.bytes", {"unix-seqpacket", "boost-message_queue"}, false},
+    {"channel", "queue.oneway.64k.bytes", {"unix-seqpacket", "boost-message_queue"}, false},
+    {"channel", "queue.oneway.1m.bytes", {"boost-message_queue"}, false},
+    {"channel", "queue.2x2.8", {"kernel-pipe", "unix-seqpacket", "posix-mq", "boost-message_queue"}, false},
+    {"channel", "queue.2x2.64", {"kernel-pipe", "unix-seqpacket", "posix-mq", "boost-message_queue"}, false},
+    {"channel", "queue.2x2.1k", {"kernel-pipe", "unix-seqpacket", "posix-mq", "boost-message_queue"}, false},
+    {"channel", "queue.2x2.64k", {"unix-seqpacket", "boost-message_queue"}, false},
+    {"channel", "queue.2x2.1m", {"boost-message_queue"}, false},
+    {"channel", "queue.4x4.8", {"kernel-pipe", "unix-seqpacket", "posix-mq", "boost-message_queue"}, false},
+    {"channel", "queue.typed", {"queue-raw-bytes"}},
 };
+
+/// Peers that are there only if their libraries were.
+struct Library {
+  const char* library;
+  const char* peer_name;
+  bool shares;  ///< several consumers share one stream
+};
+const Library kLibraries[] = {
+    {"zmq", "zmq-pushpull", true}, {"nng", "nng-pushpull", true}, {"iceoryx", "iceoryx", false}};
 
 int g_faults = 0;
 
@@ -79,7 +128,7 @@ void fault(const std::string& text) {
   ++g_faults;
 }
 
-void check_rows(const std::vector<bench::JsonObject>& rows) {
+void check_rows(const std::vector<bench::JsonObject>& rows, const std::set<std::string>& built) {
   const std::set<std::string> keys = {"topic", "case", "peer_name", "ours", "peer", "unit", "ratio", "better"};
   std::set<std::tuple<std::string, std::string, std::string, std::string>> found;
   for (const bench::JsonObject& row : rows) {
@@ -98,11 +147,17 @@ void check_rows(const std::vector<bench::JsonObject>& rows) {
     if (text("unit").empty()) fault(what + ": no unit");
     if (!found.emplace(text("topic"), text("case"), text("peer_name"), text("better")).second) fault(what + ": twice");
   }
+  const auto demand = [&](const Wanted& wanted, const char* peer) {
+    if (!found.contains({wanted.topic, wanted.name, peer, wanted.lower_is_better ? "lower" : "higher"}))
+      fault(std::string("no row ") + wanted.topic + " " + wanted.name + " against " + peer);
+  };
   for (const Wanted& wanted : kWanted) {
-    for (const char* peer : wanted.peers) {
-      if (!found.contains({wanted.topic, wanted.name, peer, wanted.lower_is_better ? "lower" : "higher"})) {
-        fault(std::string("no row ") + wanted.topic + " " + wanted.name + " against " + peer);
-      }
+    for (const char* peer : wanted.peers) demand(wanted, peer);
+    const std::string name = wanted.name;
+    if (name.rfind("queue.", 0) != 0 || name == "queue.typed" || name.ends_with(".bytes")) continue;
+    const bool is_shared = name.find("x") != std::string::npos;
+    for (const Library& library : kLibraries) {
+      if (built.contains(library.library) && (library.shares || !is_shared)) demand(wanted, library.peer_name);
     }
   }
 }
@@ -119,21 +174,30 @@ void check_nobody_left() {
   fault("processes are left behind");
 }
 
-void check_no_file_left(pid_t pid) {
-  const std::string mine = "brood-bench-" + std::to_string(pid);
-  DIR* directory = ::opendir("/dev/shm");
-  if (directory == nullptr) throw std::runtime_error("cannot read /dev/shm");
-  while (const dirent* entry = ::readdir(directory)) {
-    if (mine == entry->d_name) fault(std::string("left behind: /dev/shm/") + entry->d_name);
-  }
+std::set<std::string> names_in(const char* path) {
+  DIR* directory = ::opendir(path);
+  if (directory == nullptr) throw std::runtime_error(std::string("cannot read ") + path);
+  std::set<std::string> names;
+  while (const dirent* entry = ::readdir(directory)) names.insert(entry->d_name);
   ::closedir(directory);
+  return names;
+}
+
+void check_no_file_left(pid_t pid, const std::set<std::string>& before) {
+  const std::string mine = "brood-bench-" + std::to_string(pid);
+  for (const std::string& name : names_in("/dev/shm")) {
+    // The domain; or what a peer made in this run: a queue of Boost's, memory of iceoryx's daemon.
+    if (name == mine ||
+        (!before.contains(name) && (name.rfind("brood-bench-mq-", 0) == 0 || name.rfind("iceoryx", 0) == 0)))
+      fault("left behind: /dev/shm/" + name);
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: check_bench PATH_OF_BROOD_BENCH\n");
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: check_bench PATH_OF_BROOD_BENCH [PEER…]\n");
     return 2;
   }
   char json[] = "/tmp/check_bench-XXXXXX";
@@ -143,6 +207,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   ::close(fd);
+  const std::set<std::string> before = names_in("/dev/shm");
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   const pid_t pid = ::fork();
   if (pid == 0) {
@@ -154,10 +219,10 @@ int main(int argc, char** argv) {
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
   if (status != 0) fault("brood_bench ended with status " + std::to_string(status));
   check_nobody_left();
-  check_no_file_left(pid);
+  check_no_file_left(pid, before);
   try {
     std::ifstream file(json);
-    check_rows(bench::parse_rows({std::istreambuf_iterator<char>(file), {}}));
+    check_rows(bench::parse_rows({std::istreambuf_iterator<char>(file), {}}), {argv + 2, argv + argc});
   } catch (const std::exception& error) {
     fault(error.what());
   }

@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <initializer_list>
 #include <stdexcept>
 #include <system_error>
 
@@ -55,6 +56,26 @@ void settle() {
   ::nanosleep(&pause, nullptr);
 }
 
+/// The calling thread may run on the n-th of the processors that this program could use at first, for any n of these.
+void pin_to(std::initializer_list<int> numbers) {
+  static const std::vector<int> allowed = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (::sched_getaffinity(0, sizeof set, &set) != 0) fail("sched_getaffinity");
+    std::vector<int> cpus;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    }
+    return cpus;
+  }();
+  cpu_set_t chosen;
+  CPU_ZERO(&chosen);
+  for (const int n : numbers) {
+    CPU_SET(static_cast<std::size_t>(allowed[static_cast<std::size_t>(n) % allowed.size()]), &chosen);
+  }
+  if (::sched_setaffinity(0, sizeof chosen, &chosen) != 0) fail("sched_setaffinity");
+}
+
 [[noreturn]] void run_and_exit(const std::function<void()>& body) {
   int code = 0;
   try {
@@ -82,22 +103,8 @@ std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-void pin(int n) {
-  static const std::vector<int> allowed = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (::sched_getaffinity(0, sizeof set, &set) != 0) fail("sched_getaffinity");
-    std::vector<int> cpus;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-    }
-    return cpus;
-  }();
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  CPU_SET(static_cast<std::size_t>(allowed[static_cast<std::size_t>(n) % allowed.size()]), &one);
-  if (::sched_setaffinity(0, sizeof one, &one) != 0) fail("sched_setaffinity");
-}
+void pin(int n) { pin_to({n}); }
+void pin_to_two() { pin_to({0, 1}); }
 
 pid_t this_thread() { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
@@ -151,6 +158,23 @@ void join_party(pid_t pid) {
   }
 }
 
+void join_parties(std::vector<pid_t> pids) {
+  while (!pids.empty()) {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, 0);
+    if (pid < 0) {
+      if (errno == EINTR) continue;
+      fail("waitpid");
+    }
+    const bool ours = std::erase(pids, pid) != 0;
+    if (ours && WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+    for (const pid_t other : pids) kill_party(other);
+    throw std::runtime_error(
+        (ours ? "a party ended badly, with status " : "a child that the parties need ended, with status ") +
+        std::to_string(status));
+  }
+}
+
 void kill_party(pid_t pid) {
   ::kill(pid, SIGKILL);
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
@@ -187,6 +211,16 @@ Samples run_cell(const std::string& what, const Cell& cell) {
   ::munmap(answer, sizeof(Answer));
   if (ready == 0) throw std::runtime_error(what + ": took longer than " + std::to_string(kSeconds) + " s");
   if (status != 0 || samples.empty()) throw std::runtime_error(what + ": failed, status " + std::to_string(status));
+  return samples;
+}
+
+Samples read_samples(const std::string& command) {
+  std::FILE* output = ::popen(command.c_str(), "re");
+  if (output == nullptr) throw std::runtime_error("cannot run " + command);
+  Samples samples;
+  for (double sample = 0; std::fscanf(output, "%lf", &sample) == 1;) samples.push_back(sample);
+  if (const int status = ::pclose(output); status != 0)
+    throw std::runtime_error(command + ": status " + std::to_string(status));
   return samples;
 }
 

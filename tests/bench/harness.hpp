@@ -20,6 +20,8 @@ using Samples = std::vector<double>;
 [[nodiscard]] std::uint64_t now_ns();
 /// Runs the calling thread on the n-th processor this program may use (n modulo their number).
 void pin(int n);
+/// Keeps the calling thread, and the threads and processes it will make, on the first two of those processors.
+void pin_to_two();
 /// Sleeps until thread `tid` of process `pid` sleeps in the kernel, then as long again as lets its processor go idle.
 /// Contenders may be measured as "woken" only if they slept; a fixed pause would sometimes be too short.
 void await_asleep(pid_t pid, pid_t tid);
@@ -58,6 +60,9 @@ template <class T>
 pid_t fork_party(const std::function<void()>& body);
 /// Errors: std::runtime_error if the party did not end with code 0.
 void join_party(pid_t pid);
+/// Joins all, in the order of their ends. Errors: std::runtime_error if one ended badly, or another child did (a daemon
+/// they need); those that are left are killed, since they may wait for it.
+void join_parties(std::vector<pid_t> pids);
 /// Kills and reaps.
 void kill_party(pid_t pid);
 
@@ -66,6 +71,10 @@ using Cell = std::function<Samples()>;
 /// Runs the cell in a process (and process group) of its own, so that pinning, memory, threads and faults stay there.
 /// Errors: std::runtime_error if it fails or lasts longer than two minutes; all its processes are gone then.
 [[nodiscard]] Samples run_cell(const std::string& what, const Cell& cell);
+
+/// Runs the shell command, and reads what it prints: one sample a line.
+/// Errors: std::runtime_error if it fails.
+[[nodiscard]] Samples read_samples(const std::string& command);
 
 /// Samples of `body`, which does `inner` operations a call: nanoseconds an operation, one sample a batch of about 0.3
 /// ms (so that most batches are not interrupted, and the median is one of those).
@@ -143,8 +152,14 @@ struct Row {
 class Report {
  public:
   explicit Report(const Settings& settings) : settings_(settings) {}
-  /// Measures all contenders in turn inside each round; each round begins with another one.
+  /// Whether the case is asked for (--only).
+  [[nodiscard]] bool wants(const std::string& case_name) const {
+    return case_name.find(settings_.only) != std::string::npos;
+  }
+  /// Measures all contenders in turn inside each round; each round begins with another one. A peer that fails has no row.
+  /// Errors: std::runtime_error if ours fails.
   void measure(const Case& c);
+  [[nodiscard]] int failures() const { return failures_; }
   /// A figure of ours that has no peer, as part of a curve: cost against a size.
   void curve(const std::string& title, const std::string& point, const std::string& text);
   void note(const std::string& text);
@@ -159,6 +174,7 @@ class Report {
   std::vector<Row> rows_;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> curves_;
   std::vector<std::string> notes_;
+  int failures_ = 0;
 };
 
 /// "12.3", "0.00412": three digits that matter.

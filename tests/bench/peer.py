@@ -3,7 +3,10 @@
 usage: peer.py lock_pair BATCHES                   nanoseconds a pair
        peer.py event_broadcast WAITERS TIMES       microseconds from set() until the last waiter runs
        peer.py start METHOD MEGABYTES TIMES        milliseconds from start() to the end of join()
+       peer.py channel SHAPE BYTES PRODUCERS CONSUMERS MILLISECONDS
+                                                   Queue, as channel.hpp: microseconds a round trip (SHAPE 0), or messages a second (2)
 """
+import array
 import mmap
 import multiprocessing
 import os
@@ -109,5 +112,142 @@ def start(method, megabytes, times):
     del ballast
 
 
+END = 1 << 63
+SEQUENCE_BITS = 48
+
+
+class Messages:
+    """Bytes with a number at both ends, as the other contenders send. Made anew each time: the queue encodes them later."""
+
+    def __init__(self, size):
+        self.size, self.body = size, bytes(max(size - 16, 0))
+
+    def make(self, number):
+        end = number.to_bytes(8, "little")
+        return end if self.size == 8 else b"".join((end, self.body, end))
+
+    def number(self, message):
+        if len(message) != self.size or message[:8] != message[-8:]:
+            sys.exit("a message arrived torn")
+        return int.from_bytes(message[:8], "little")
+
+
+def pin_to_two():
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:2]))
+
+
+def answer(there, back, messages):
+    number = 0
+    while number != END:
+        number = messages.number(there.get())
+        back.put(messages.make(number))
+        if number == 0:
+            pin(1)  # after the queue's thread was made, so that it can run beside us
+
+
+def round_trips(context, size, seconds):
+    there, back, messages = context.Queue(), context.Queue(), Messages(size)
+    child = context.Process(target=answer, args=(there, back, messages))
+    child.start()
+    samples = array.array("d")
+    begin = end = number = 0
+    while True:
+        start = time.perf_counter_ns()
+        there.put(messages.make(number))
+        if messages.number(back.get()) != number:
+            sys.exit("another message came back than was sent")
+        now = time.perf_counter_ns()
+        if number == 0:
+            pin(0)
+            begin = now + min(20_000_000, int(seconds * 1e9))
+            end = begin + int(seconds * 1e9)
+        elif start >= begin:
+            samples.append((now - start) / 1e3)
+        if number == END:
+            break
+        number = number + 1 if now < end or not samples else END
+    child.join()
+    for sample in samples:
+        print(sample)
+
+
+def produce(queue, me, lone, messages, ready, go, stop, sent):
+    queue.put(messages.make(me << SEQUENCE_BITS | 1))
+    if lone:
+        pin(0)
+    ready.release()
+    go.wait()
+    sequence = 1
+    while not stop.value:
+        sequence += 1
+        queue.put(messages.make(me << SEQUENCE_BITS | sequence))
+    sent[me] = sequence
+    queue.close()
+    queue.join_thread()
+
+
+def consume(queue, me, lone, messages, producers, taken, results):
+    if lone:
+        pin(1)
+    last, counts, sums = [0] * producers, [0] * producers, [0] * producers
+    while True:
+        number = messages.number(queue.get())
+        if number == END:
+            break
+        producer, sequence = number >> SEQUENCE_BITS, number & (1 << SEQUENCE_BITS) - 1
+        if sequence <= last[producer]:
+            sys.exit("messages of one producer are doubled or out of order")
+        last[producer] = sequence
+        counts[producer] += 1
+        sums[producer] += sequence
+        taken[me] += 1
+    results.put((counts, sums))
+
+
+def rate(context, size, producers, consumers, seconds):
+    messages = Messages(size)
+    queue, results = context.Queue(min(max((1 << 20) // size, 4), 1024)), context.SimpleQueue()
+    ready, go = context.Semaphore(0), context.Event()
+    stop = context.Value("b", 0, lock=False)
+    taken, sent = context.Array("q", consumers, lock=False), context.Array("q", producers, lock=False)
+    lone = producers == consumers == 1
+    takers = [context.Process(target=consume, args=(queue, i, lone, messages, producers, taken, results)) for i in range(consumers)]
+    makers = [context.Process(target=produce, args=(queue, i, lone, messages, ready, go, stop, sent)) for i in range(producers)]
+    for child in takers + makers:
+        child.start()
+    for _ in makers:
+        ready.acquire()
+    go.set()
+    time.sleep(min(0.025, seconds))
+    first_at, first = time.perf_counter_ns(), sum(taken)
+    while True:
+        time.sleep(seconds)
+        last_at, last = time.perf_counter_ns(), sum(taken)
+        if last != first:
+            break
+    stop.value = 1
+    for child in makers:
+        child.join()
+    for _ in takers:
+        queue.put(messages.make(END))
+    got = [results.get() for _ in takers]
+    for i in range(producers):
+        if sum(counts[i] for counts, _ in got) != sent[i] or sum(sums[i] for _, sums in got) != sent[i] * (sent[i] + 1) // 2:
+            sys.exit("messages were lost or doubled")
+    for child in takers:
+        child.join()
+    print((last - first) / ((last_at - first_at) / 1e9))
+
+
+def channel(shape, size, producers, consumers, milliseconds):
+    pin_to_two()
+    context = multiprocessing.get_context("fork")
+    seconds = int(milliseconds) / 1000
+    if int(shape) == 0:
+        round_trips(context, int(size), seconds)
+    else:
+        rate(context, int(size), int(producers), int(consumers), seconds)
+
+
 if __name__ == "__main__":
-    {"lock_pair": lock_pair, "event_broadcast": event_broadcast, "start": start}[sys.argv[1]](*sys.argv[2:])
+    {"lock_pair": lock_pair, "event_broadcast": event_broadcast, "start": start, "channel": channel}[sys.argv[1]](*sys.argv[2:])

@@ -22,14 +22,9 @@
 #include "brood/error.hpp"
 #include "brood/lock.hpp"
 #include "brood/semaphore.hpp"
+#include "handle_place.hpp"
 
 namespace bench {
-
-/// A handle's text, for those who come later.
-struct HandlePlace {
-  char text[192];
-  void put(const brood::Handle& handle) { std::snprintf(text, sizeof text, "%s", handle.str().c_str()); }
-};
 
 inline void check(int error, const char* call) {
   if (error != 0) throw std::runtime_error(std::string(call) + ": " + std::strerror(error));

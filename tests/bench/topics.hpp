@@ -15,6 +15,9 @@ void sync_curves(Report& report, const Settings& settings);
 void process_cases(Report& report, const Settings& settings);
 void process_curves(Report& report, const Settings& settings);
 
+/// Queues between processes: channel_bench.cpp.
+void channel_cases(Report& report, const Settings& settings);
+
 // --- peers of the process topic: each starts a process that ends at once, and waits for its end
 // ---------------------------
 
@@ -31,8 +34,8 @@ void touch_ballast(std::size_t megabytes);
 // --- Python's multiprocessing
 // ----------------------------------------------------------------------------------------------
 
-/// Path of python3 in $PATH; empty if there is none.
-[[nodiscard]] std::string find_python();
+/// Path of a program in $PATH; empty if there is none.
+[[nodiscard]] std::string find_program(const std::string& name);
 /// A contender whose samples a script prints, one a line. No contender if there is no python3.
 [[nodiscard]] std::vector<Contender> python_peer(const Settings& settings, const std::string& name,
                                                  const std::string& script_arguments);
