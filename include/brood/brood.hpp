@@ -2,7 +2,9 @@
 #pragma once
 
 #include "brood/barrier.hpp"
+#include "brood/broadcast.hpp"
 #include "brood/condition.hpp"
+#include "brood/connection.hpp"
 #include "brood/deadline.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"

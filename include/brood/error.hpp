@@ -5,10 +5,15 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 namespace brood::inline v1 {
 
@@ -130,6 +135,49 @@ class QueueClosed : public RuntimeError {
   using RuntimeError::RuntimeError;
   ~QueueClosed() override;
 };
+/// This Connection object was closed; or it was closed for reading by a message longer than its reader allowed.
+class ConnectionClosed : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~ConnectionClosed() override;
+};
+/// Nothing more will come through this Connection: every holder of the other end has closed it or died, and what they
+/// sent has been received. Thrown by every further attempt to receive.
+class EndOfFile : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~EndOfFile() override;
+};
+/// The same, and the other end went without reading all that was sent to it. Said once by each Connection object.
+class ConnectionReset : public EndOfFile {
+ public:
+  using EndOfFile::EndOfFile;
+  ~ConnectionReset() override;
+};
+/// A Connection was used in the direction in which it cannot go: a reader was asked to send, or a writer to receive.
+class WrongDirection : public UsageError {
+ public:
+  using UsageError::UsageError;
+  ~WrongDirection() override;
+};
+/// A message does not fit into the buffer that it was to be received into, which is unchanged. The message is taken, and
+/// is here.
+class BufferTooShort : public RuntimeError {
+ public:
+  BufferTooShort(const std::string& what, std::vector<std::byte> message)
+      : RuntimeError(what), message_(std::make_shared<const std::vector<std::byte>>(std::move(message))) {}
+  ~BufferTooShort() override;
+  [[nodiscard]] std::span<const std::byte> message() const noexcept { return *message_; }
+
+ private:
+  std::shared_ptr<const std::vector<std::byte>> message_;  // copying an exception must not throw
+};
+/// The next message is longer than the reader allows. It was not taken, and this object will not read any more.
+class MessageTooLong : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~MessageTooLong() override;
+};
 /// Python-parity answer of Queue::get_nowait.
 class Empty : public RuntimeError {
  public:
@@ -153,6 +201,19 @@ class PeerGone : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~PeerGone() override;
+};
+/// A message cannot be sent: every holder of the other end has closed it or died.
+class BrokenPipe : public PeerGone {
+ public:
+  using PeerGone::PeerGone;
+  ~BrokenPipe() override;
+};
+/// Whoever sent this message died in the middle of it. Said once for each such message; the next attempt goes on with
+/// the next message.
+class BrokenMessage : public PeerGone {
+ public:
+  using PeerGone::PeerGone;
+  ~BrokenMessage() override;
 };
 
 }  // namespace brood::inline v1

@@ -5,7 +5,11 @@ namespace brood::inline v1 {
 
 class Barrier;
 class BoundedSemaphore;
+template <class T>
+class Broadcast;
 class Condition;
+template <class T>
+class Connection;
 class Deadline;
 class Decoder;
 class Encoder;
@@ -27,6 +31,8 @@ class RLock;
 class Semaphore;
 template <class T>
 class SimpleQueue;
+template <class T>
+class Subscription;
 template <class T>
 class Task;
 template <class T>

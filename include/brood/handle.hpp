@@ -22,6 +22,8 @@ enum class Kind : std::uint16_t {
   value = 9,
   work_queue = 10,
   priority_queue = 11,
+  connection = 12,  ///< one end of a pipe
+  broadcast = 13,
 };
 
 /// The word for a kind as it stands in handles: "lock", "queue", …; "none" for numbers that mean nothing.

@@ -19,9 +19,17 @@ AlreadyExists::~AlreadyExists() = default;
 OwnerDied::~OwnerDied() = default;
 BrokenBarrier::~BrokenBarrier() = default;
 QueueClosed::~QueueClosed() = default;
+ConnectionClosed::~ConnectionClosed() = default;
+EndOfFile::~EndOfFile() = default;
+ConnectionReset::~ConnectionReset() = default;
+WrongDirection::~WrongDirection() = default;
+BufferTooShort::~BufferTooShort() = default;
+MessageTooLong::~MessageTooLong() = default;
 Empty::~Empty() = default;
 Full::~Full() = default;
 StartError::~StartError() = default;
 PeerGone::~PeerGone() = default;
+BrokenPipe::~BrokenPipe() = default;
+BrokenMessage::~BrokenMessage() = default;
 
 }  // namespace brood::inline v1

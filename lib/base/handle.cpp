@@ -13,9 +13,10 @@ namespace {
 
 constexpr std::string_view kPrefix = "brood:";
 constexpr std::size_t kMaxName = 120;
-constexpr std::array<std::string_view, 12> kKinds = {
-    "none",      "lock",    "rlock", "semaphore", "bounded_semaphore", "event",
-    "condition", "barrier", "queue", "value",     "work_queue",        "priority_queue"};
+/// By the kind's number.
+constexpr std::array<std::string_view, 14> kKinds = {
+    "none",    "lock",  "rlock", "semaphore",  "bounded_semaphore", "event",      "condition",
+    "barrier", "queue", "value", "work_queue", "priority_queue",    "connection", "broadcast"};
 
 [[noreturn]] void malformed(std::string_view text, const char* why) {
   constexpr std::size_t kShown = 80;
@@ -30,10 +31,11 @@ constexpr std::array<std::string_view, 12> kKinds = {
 
 std::string_view to_string(Kind kind) noexcept {
   const auto i = static_cast<std::size_t>(kind);
-  return i < kKinds.size() ? kKinds[i] : kKinds[0];
+  return i < kKinds.size() && !kKinds[i].empty() ? kKinds[i] : kKinds[0];
 }
 
 Kind kind_from(std::string_view word) noexcept {
+  if (word.empty()) return Kind::none;
   const auto* it = std::find(kKinds.begin(), kKinds.end(), word);
   return it == kKinds.end() ? Kind::none : static_cast<Kind>(it - kKinds.begin());
 }

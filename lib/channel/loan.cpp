@@ -1,6 +1,7 @@
 #include <memory>
 #include <vector>
 
+#include "brood/detail/connection_core.hpp"
 #include "brood/detail/queue_core.hpp"
 
 namespace brood::inline v1::detail {
@@ -17,6 +18,7 @@ std::vector<std::unique_ptr<Buffer>>& spares() {
 }
 
 std::size_t bytes_in(const Message& message) { return message.size_bytes(); }
+std::size_t bytes_in(const Received& message) { return message.size_bytes(); }
 std::size_t bytes_in(const Encoder& encoder) { return encoder.bytes().size(); }
 
 }  // namespace
@@ -40,5 +42,6 @@ void Loan<Buffer>::give_back(Buffer* buffer) noexcept {
 
 template class Loan<Message>;
 template class Loan<Encoder>;
+template class Loan<Received>;
 
 }  // namespace brood::inline v1::detail

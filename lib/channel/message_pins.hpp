@@ -20,11 +20,14 @@ namespace brood::inline v1::channel {
 class Pins {
  public:
   Pins(QueueBody& body, const detail::Object& queue, std::span<const Handle> handles)
-      : queue_id_(queue.id()), handles_(handles) {
+      : Pins(body.pins_made, queue, handles) {}
+  /// `pins_made`: messages with handles that were put into this container so far.
+  Pins(std::atomic<std::uint64_t>& pins_made, const detail::Object& container, std::span<const Handle> handles)
+      : queue_id_(container.id()), handles_(handles) {
     if (handles.empty()) return;
     // SYNC pins: counted before the first pin is made, so a number is never used twice, whatever dies when.
-    message_ = body.pins_made.fetch_add(1);
-    shm::header_of(&body).may_have_pins.store(1);
+    message_ = pins_made.fetch_add(1);
+    shm::header_of(container.body()).may_have_pins.store(1);
     const PinPrefix prefix{message_, handles.size()};
     add(&prefix, sizeof prefix);
     for (const Handle& handle : handles) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "brood/error.hpp"
+#include "channel/broadcast_writer.hpp"
 #include "channel/item_table.hpp"
 #include "channel/message_pins.hpp"
 #include "channel/queue_segment.hpp"
@@ -43,18 +44,20 @@ std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
 /// A killing inside may have left pins of a message that was never put, or was taken. Nobody but the holder of
 /// both locks can know that no living process is just about to need them.
 std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
-  if (!shm::may_hold_handles(queue.kind())) return 0;
+  const Kind kind = queue.kind();
+  if (kind != Kind::queue && !has_table(kind) && kind != Kind::broadcast) return 0;  // not ours
   try {
-    const Object object = sound(registry::open(queue, queue.kind(), {fingerprint, {}}));
+    if (kind == Kind::broadcast) return tidy_broadcast_pins(queue, fingerprint);
+    const Object object = sound(registry::open(queue, kind, {fingerprint, {}}));
     QueueBody& body = body_of(object);
     const SideLock producers(body, body.producers, context_of(object), Deadline::now());
     if (producers.timed_out()) return 0;
     if (producers.healed()) repair_tail(body);
     const SideLock consumers(body, body.consumers, context_of(object), Deadline::now());
     if (consumers.timed_out()) return 0;
-    settle_items(body, queue.kind());
+    settle_items(body, kind);
     if ((body.unsure.load() & kPinsUnsure) == 0) return 0;
-    const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(body, queue.kind()));
+    const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(body, kind));
     body.unsure.fetch_and(~kPinsUnsure);
     return dropped;
   } catch (const HandleError&) {

@@ -82,6 +82,26 @@ int populate(void* at, std::size_t size_bytes) noexcept {
 int lock_shared(int fd) noexcept { return result(::flock(fd, LOCK_SH | LOCK_NB)); }
 int lock_exclusive(int fd) noexcept { return result(::flock(fd, LOCK_EX | LOCK_NB)); }
 
+namespace {
+struct flock whole_file(short type) noexcept {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+}  // namespace
+
+int mark_kept(int fd) noexcept {
+  struct flock lock = whole_file(F_RDLCK);
+  return result(::fcntl(fd, F_OFD_SETLK, &lock));
+}
+
+int is_kept_elsewhere(int fd) noexcept {
+  struct flock lock = whole_file(F_WRLCK);
+  if (::fcntl(fd, F_OFD_GETLK, &lock) != 0) return -errno;
+  return lock.l_type == F_UNLCK ? 0 : 1;
+}
+
 void replace_by_zeros(void* at, std::size_t size_bytes) noexcept {
   (void)::mmap(at, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }

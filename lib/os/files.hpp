@@ -34,6 +34,12 @@ namespace brood::inline v1::os {
 [[nodiscard]] int lock_shared(int fd) noexcept;
 [[nodiscard]] int lock_exclusive(int fd) noexcept;
 
+/// Marks an open file description as one that is about to be opened for good; the mark goes with the descriptor and is
+/// no flock, so the two do not see each other.
+[[nodiscard]] int mark_kept(int fd) noexcept;
+/// Does another description of this file bear that mark? Negative errno on failure.
+[[nodiscard]] int is_kept_elsewhere(int fd) noexcept;
+
 /// Replaces a mapping by private zeros in one step, so that a thread still using it neither crashes nor reaches the
 /// file.
 void replace_by_zeros(void* at, std::size_t size_bytes) noexcept;

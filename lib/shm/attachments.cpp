@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/interprocess/detail/os_file_functions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
 #include <cstdlib>
@@ -19,24 +18,12 @@
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "shm/domain.hpp"
+#include "shm/mappable.hpp"
 
 namespace brood::inline v1::shm {
 namespace {
 
 namespace bip = boost::interprocess;
-
-/// What Boost.Interprocess wants of a mappable thing: our descriptor.
-class Mappable {
- public:
-  explicit Mappable(int fd) : fd_(fd) {}
-  [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const {
-    return bip::ipcdetail::mapping_handle_from_file_handle(fd_);
-  }
-  [[nodiscard]] bip::mode_t get_mode() const { return bip::read_write; }
-
- private:
-  int fd_;
-};
 
 /// An attachment plus its region, so that public code sees no Boost.
 struct Mapped : detail::Attachment {

@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
+#include <cstdlib>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,12 +20,23 @@
 #include "os/files.hpp"
 #include "shm/attachments.hpp"
 #include "shm/domain.hpp"
+#include "shm/mappable.hpp"
 #include "shm/segment.hpp"
 
 namespace brood::inline v1::shm {
 namespace {
 
-constinit std::atomic<TidyPins> g_tidy_pins = nullptr;
+constexpr std::size_t kMostTidiers = 4;
+constinit std::array<std::atomic<TidyPins>, kMostTidiers> g_tidy_pins{};
+
+constexpr std::size_t kFirstPage = 4096;
+
+struct Watcher {
+  std::atomic<LookAgain> look_again;
+  std::atomic<Kind> kind;
+};
+/// One kind has users that wait for others to go; more get more entries.
+constinit Watcher g_watcher{};
 
 /// Nothing: it cannot be read (out of descriptors?), which says nothing about what is in it.
 std::optional<std::vector<std::string>> read_domain() {
@@ -85,6 +99,21 @@ struct Freed {
   std::uint64_t id = 0;
   bool had_pins = false;
 };
+/// Somebody has the file open: tells those who may wait for a user to go.
+void let_look_again(int fd) noexcept {
+  const LookAgain look_again = g_watcher.look_again.load();
+  SegmentHeader header{};
+  if (look_again == nullptr || !read_header(fd, header) ||
+      header.kind != static_cast<std::uint16_t>(g_watcher.kind.load()))
+    return;
+  try {
+    const boost::interprocess::mapped_region region(Mappable(fd), boost::interprocess::read_write, 0, kFirstPage);
+    look_again(static_cast<char*>(region.get_address()) + kBodyOffset);
+  } catch (const boost::interprocess::interprocess_exception&) {
+    return;  // no address space for a page: whoever waits looks again after the next death
+  }
+}
+
 enum class Refused : std::uint8_t { no, in_use, out_of_descriptors };
 
 Freed free_file(const std::string& path, Refused& refused) noexcept {
@@ -97,6 +126,7 @@ Freed free_file(const std::string& path, Refused& refused) noexcept {
   }
   if (os::lock_exclusive(fd.get()) != 0) {
     refused = Refused::in_use;
+    let_look_again(fd.get());
     return out;
   }
   struct stat st {};
@@ -133,7 +163,18 @@ bool reclaim(const std::string& file) noexcept {
   return freed;
 }
 
-void set_tidy_pins(TidyPins tidy) noexcept { g_tidy_pins.store(tidy); }
+void set_tidy_pins(TidyPins tidy) noexcept {
+  for (auto& place : g_tidy_pins) {
+    TidyPins free = nullptr;
+    if (place.compare_exchange_strong(free, tidy) || free == tidy) return;
+  }
+  std::abort();  // a program with more types of containers than this library has
+}
+
+void set_look_again(Kind kind, LookAgain look_again) noexcept {
+  g_watcher.kind.store(kind);
+  g_watcher.look_again.store(look_again);
+}
 
 std::size_t drop_pins(std::uint64_t container, std::span<const std::uint64_t> kept) noexcept {
   std::size_t dropped = 0;
@@ -200,8 +241,6 @@ void free_unused(GcReport& report) {
 
 /// Lets each container with pins that may be needed look whether they are. True if some were not.
 bool tidy_containers(GcReport& report) {
-  const TidyPins tidy = g_tidy_pins.load();
-  if (tidy == nullptr) return false;
   std::vector<std::uint64_t> seen;
   std::size_t dropped = 0;
   const auto files = list_domain();
@@ -211,7 +250,9 @@ bool tidy_containers(GcReport& report) {
     const Container container = find_container(name->container, files);
     if (!may_be_needed(container, *name)) continue;
     seen.push_back(name->container);
-    dropped += tidy(container.handle, container.fingerprint);
+    for (const auto& tidy : g_tidy_pins) {
+      if (const TidyPins ask = tidy.load()) dropped += ask(container.handle, container.fingerprint);
+    }
   }
   report.pins += dropped;
   return dropped != 0;

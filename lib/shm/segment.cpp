@@ -290,7 +290,20 @@ detail::Object open_or_create(const CreateRequest& request, const std::function<
 
 base::UniqueFd hold(std::uint64_t id) {
   const std::string file = object_file(id, {});
-  return open_locked(domain_path(file), "object " + file);
+  base::UniqueFd fd = open_locked(domain_path(file), "object " + file);
+  if (fd) {
+    if (const int error = os::mark_kept(fd.get()); error != 0) throw OsError(-error, "cannot hold object " + file);
+  }
+  return fd;
+}
+
+bool in_transit(std::uint64_t id) noexcept {
+  const base::UniqueFd fd(os::open_file(domain_path(object_file(id, {})).c_str(), false));
+  if (!fd) return fd.get() != -ENOENT;  // out of descriptors: it may be
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0 || st.st_nlink > 1) return true;
+  // After the look for pins: a receiver holds it first and drops the pin then.
+  return os::is_kept_elsewhere(fd.get()) != 0;
 }
 
 std::string_view given_name(std::string_view name) {

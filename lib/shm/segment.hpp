@@ -58,6 +58,8 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
     case Kind::work_queue:
     case Kind::priority_queue: return 3904 + 4096;
     case Kind::value: return 128;
+    case Kind::broadcast: return 3904 + 4096 + 4096;
+    case Kind::connection: return 3904 + 4096;
     case Kind::none: break;
   }
   return 0;
@@ -117,9 +119,21 @@ bool reclaim(const std::string& file) noexcept;
 /// with it. Empty if the object does not exist. Errors: OsError.
 [[nodiscard]] base::UniqueFd hold(std::uint64_t id);
 
+/// True if a handle of the unnamed object lies in a message (there is a pin), or came out of one and is being opened
+/// (somebody holds it): it may get one more user although nobody who has it open sends it on. Pins that are spent count
+/// until gc() has dropped them. Who receives a message holds the object before the pin goes, so there is no instant
+/// between the two.
+[[nodiscard]] bool in_transit(std::uint64_t id) noexcept;
+
+/// Called after a pin, a hold or an attachment of an object of `kind` has gone that others still have open: one of those
+/// may wait for exactly this. The body's first page is mapped for the time of the call; no object of ours need exist.
+using LookAgain = void (*)(void* body);
+void set_look_again(Kind kind, LookAgain look_again) noexcept;
+
 /// Kinds whose payload may name other objects. A removed one keeps a file as long as somebody uses it.
 constexpr bool may_hold_handles(Kind kind) noexcept {
-  return kind == Kind::queue || kind == Kind::work_queue || kind == Kind::priority_queue;
+  return kind == Kind::queue || kind == Kind::work_queue || kind == Kind::priority_queue || kind == Kind::connection ||
+         kind == Kind::broadcast;
 }
 /// The file that the last user of an attachment frees; empty for a named object, which stays until remove().
 [[nodiscard]] std::string file_to_reclaim(const detail::Attachment& attachment);
@@ -133,6 +147,7 @@ std::size_t drop_pins(std::uint64_t container, std::span<const std::uint64_t> ke
 /// What gc() calls for a container with pins whose messages may still be in it: after a killing inside put or get only
 /// the room that knows what a container looks like can tell. Drops what is not needed; returns how many pins that were.
 /// The fingerprint is that of the container's payload.
+/// Several rooms or types may set one each; all are asked, and those that do not know the kind return 0.
 using TidyPins = std::size_t (*)(const Handle& container, std::uint64_t fingerprint);
 void set_tidy_pins(TidyPins tidy) noexcept;
 /// The message was received or discarded.

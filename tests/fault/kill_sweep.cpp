@@ -70,6 +70,11 @@ Operations all_operations() {
   add_queue_end_operations(all);
   add_priority_queue_operations(all);
   add_work_queue_operations(all);
+  add_broadcast_operations(all);
+  add_broadcast_gift_operations(all);
+  add_connection_send_operations(all);
+  add_connection_recv_operations(all);
+  add_connection_end_operations(all);
   add_value_operations(all);
   add_lifetime_operations(all);
   add_domain_operations(all);

@@ -30,6 +30,8 @@ constexpr Entry kEntries[] = {
     {Name<brood::Barrier>::text, open_and_work<brood::Barrier>},
     {Name<Letters>::text, open_and_work<Letters>},
     {Name<Jobs>::text, open_and_work<Jobs>},
+    {Name<News>::text, open_and_work<News>},
+    {Name<Wire>::text, open_and_work<Wire>},
     {Name<Account>::text, open_and_work<Account>},
 };
 

@@ -7,7 +7,9 @@
 #include <string>
 
 #include "brood/barrier.hpp"
+#include "brood/broadcast.hpp"
 #include "brood/condition.hpp"
+#include "brood/connection.hpp"
 #include "brood/event.hpp"
 #include "brood/lock.hpp"
 #include "brood/queue.hpp"
@@ -38,6 +40,9 @@ struct Balance {
 };
 using Letters = brood::Queue<Letter>;
 using Jobs = brood::WorkQueue<Letter>;
+using News = brood::Broadcast<Letter>;
+/// The worker's end; the test has the other one (test_side.cpp).
+using Wire = brood::Connection<Letter>;
 using Account = brood::Value<Balance>;
 using Tally = brood::Value<std::int64_t>;
 
@@ -88,6 +93,14 @@ struct Name<Jobs> {
   static constexpr const char* text = "WorkQueue";
 };
 template <>
+struct Name<News> {
+  static constexpr const char* text = "Broadcast";
+};
+template <>
+struct Name<Wire> {
+  static constexpr const char* text = "Connection";
+};
+template <>
 struct Name<Account> {
   static constexpr const char* text = "Value";
 };
@@ -113,7 +126,9 @@ void count_up(Tally& tally, Enter enter, Leave leave) {
 inline constexpr int kConversations = 50;  ///< of the Condition
 inline constexpr int kPasses = 3;          ///< of the Barrier
 inline constexpr std::int64_t kLetters = 100;
+inline constexpr std::size_t kLongText = 300'000;  ///< several times the ring of a pipe
 inline constexpr std::size_t kCapacity = 8;
+inline constexpr std::size_t kNewsBytes = 16384;  ///< of the Broadcast: room for few letters
 inline constexpr int kDeposits = 200;
 
 /// Runs `forbidden`, which must throw an E.

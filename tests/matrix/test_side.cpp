@@ -1,6 +1,8 @@
 #include "matrix/test_side.hpp"
 
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "support/child.hpp"
 #include "support/sleepers.hpp"
@@ -196,6 +198,52 @@ void play(Jobs& queue, const Aids& aids) {
   aids.line.say(kGo);
 }
 
+void play(News& news, const Aids& aids) {
+  aids.line.expect(kGot);
+  require(news.readers() == 1, "test: the worker reads");
+  support::await_sleepers(news.handle(), 1);
+  for (std::int64_t i = 0; i < kLetters; ++i) news.publish(Letter::numbered(i));
+  aids.line.expect(kGot);
+  auto mine = news.subscribe();
+  Letter first;
+  sleep_until_let_go(news, aids.line, [&] { first = mine.get(); });
+  require(first == Letter::numbered(kLetters), "test: the worker's first letter");
+  for (std::int64_t i = 1; i < kLetters; ++i) {
+    require(mine.get() == Letter::numbered(kLetters + i), "test: the worker's letter " + std::to_string(i));
+  }
+}
+
+namespace {
+std::optional<Wire>& other_end() {
+  static std::optional<Wire> it;
+  return it;
+}
+}  // namespace
+
+template <>
+Wire make() {
+  auto [ours, theirs] = brood::pipe<Letter>();
+  other_end() = std::move(ours);
+  return std::move(theirs);
+}
+
+void play(Wire& theirs, const Aids& aids) {
+  Wire ours = *std::exchange(other_end(), std::nullopt);
+  support::await_sleepers(theirs.handle(), 1);
+  for (std::int64_t i = 0; i < kLetters; ++i) ours.send(Letter::numbered(i));
+  aids.line.expect(kGot);
+  // From here on the worker's end is the worker's alone.
+  theirs.close();
+  Letter first;
+  sleep_until_let_go(ours, aids.line, [&] { first = ours.recv(); });
+  require(first == Letter::numbered(kLetters), "test: the worker's first letter");
+  for (std::int64_t i = 1; i < kLetters; ++i)
+    require(ours.recv() == Letter::numbered(kLetters + i), "test: the worker's letter " + std::to_string(i));
+  require(ours.recv().text == std::string(kLongText, 'l'), "test: the worker's long letter");
+  ours.close();
+  aids.line.say(kGo);
+}
+
 void play(Account& account, const Aids& aids) {
   aids.line.expect(kHeld);
   require(account.locked() && !account.try_lock_for(kBriefly), "test: the worker holds the value");
@@ -262,6 +310,13 @@ void judge(Jobs& queue, Tally& /*tally*/) {
   job.done();
   require(queue.try_join(), "every job is done");
 }
+
+void judge(News& news, Tally& /*tally*/) {
+  require(news.readers() == 0, "the worker's subscription ended with it");
+  for (std::int64_t i = 0; i < 4 * kLetters; ++i)
+    require(news.try_publish(Letter::numbered(i)), "nobody is in the way of letter " + std::to_string(i));
+}
+void judge(Wire& theirs, Tally& /*tally*/) { require(theirs.closed(), "the test gave its copy up"); }
 
 void judge(Account& account, Tally& /*tally*/) {
   const Balance end = account.get();

@@ -26,6 +26,14 @@ template <>
 [[nodiscard]] inline Letters make() {
   return Letters(kCapacity);
 }
+/// The other end stays with the test, for play().
+template <>
+[[nodiscard]] Wire make();
+
+template <>
+[[nodiscard]] inline News make() {
+  return News({.byte_budget = kNewsBytes});
+}
 
 /// The exercise. Errors: std::runtime_error if the object does not behave.
 void play(brood::Lock& lock, const Aids& aids);
@@ -37,6 +45,8 @@ void play(brood::Condition& condition, const Aids& aids);
 void play(brood::Barrier& barrier, const Aids& aids);
 void play(Letters& queue, const Aids& aids);
 void play(Jobs& queue, const Aids& aids);
+void play(News& news, const Aids& aids);
+void play(Wire& theirs, const Aids& aids);
 void play(Account& account, const Aids& aids);
 
 /// What must be true once the worker has ended.
@@ -49,6 +59,8 @@ void judge(brood::Condition& condition, Tally& tally);
 void judge(brood::Barrier& barrier, Tally& tally);
 void judge(Letters& queue, Tally& tally);
 void judge(Jobs& queue, Tally& tally);
+void judge(News& news, Tally& tally);
+void judge(Wire& theirs, Tally& tally);
 void judge(Account& account, Tally& tally);
 
 }  // namespace matrix

@@ -169,6 +169,38 @@ inline void work_with(Jobs& queue, const Aids& aids) {
   aids.line.expect(kGo);
 }
 
+/// Broadcast: reads all letters, more than fit at once; publishes as many; ends with a subscription that is in the way.
+inline void work_with(News& news, const Aids& aids) {
+  auto mine = news.subscribe();
+  aids.line.say(kGot);
+  for (std::int64_t i = 0; i < kLetters; ++i)
+    require(mine.get() == Letter::numbered(i), "worker: letter " + std::to_string(i));
+  require(!mine.try_get() && mine.missed() == 0, "worker: no letter was doubled or lost");
+  mine.close();
+  static std::optional<brood::Subscription<Letter>> in_the_way;
+  aids.line.say(kGot);
+  aids.line.expect(kGo);
+  for (std::int64_t i = 0; i < kLetters; ++i) news.publish(Letter::numbered(kLetters + i));
+  in_the_way = news.subscribe();
+}
+
+/// Connection: takes all letters in order, then sends as many and one long one, sees the end, and is told that nobody
+/// listens.
+inline void work_with(Wire& end, const Aids& aids) {
+  require(end.readable() && end.writable(), "worker: both ways");
+  for (std::int64_t i = 0; i < kLetters; ++i)
+    require(end.recv() == Letter::numbered(i), "worker: letter " + std::to_string(i));
+  require(!end.poll() && !end.try_recv(), "worker: no letter was doubled");
+  aids.line.say(kGot);
+  aids.line.expect(kGo);
+  for (std::int64_t i = 0; i < kLetters; ++i) end.send(Letter::numbered(kLetters + i));
+  end.send(Letter{.text = std::string(kLongText, 'l'), .number = 0});
+  aids.line.expect(kGo);  // the test has closed its end
+  require(end.poll(), "worker: the end of file can be polled");
+  require_throws<brood::EndOfFile>([&] { (void)end.recv(); }, "worker: end of file");
+  require_throws<brood::BrokenPipe>([&] { end.send(Letter{}); }, "worker: nobody listens");
+}
+
 /// Value: holds it while the test is refused; a change that throws is undone; both deposit.
 inline void work_with(Account& account, const Aids& aids) {
   {

@@ -69,6 +69,7 @@ class Message {
  private:
   friend class QueueCore;
   friend class PriorityCore;
+  friend class SubscriptionCore;
   struct Item {
     std::size_t begin;
     std::size_t size_bytes;

@@ -29,7 +29,9 @@ struct Items {
     return it;
   }
 
-  static bool put(QueueCore& core, const T& item, Deadline deadline) {
+  /// `Core`: anything with the put of a QueueCore.
+  template <class Core>
+  static bool put(Core& core, const T& item, Deadline deadline) {
     if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
       store_raw(bytes.data(), item);
@@ -52,7 +54,9 @@ struct Items {
     return done;
   }
 
-  [[nodiscard]] static std::optional<T> get(QueueCore& core, Deadline deadline) {
+  /// `Core`: anything with the get, get_raw and handle of a QueueCore.
+  template <class Core>
+  [[nodiscard]] static std::optional<T> get(Core& core, Deadline deadline) {
     if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core.get_raw(bytes, deadline)) return std::nullopt;

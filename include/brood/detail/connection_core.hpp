@@ -1,0 +1,192 @@
+// ConnectionCore: one end of a conversation in byte strings; Connection<T> adds the types.         (room: channel)
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "brood/deadline.hpp"
+#include "brood/detail/queue_core.hpp"
+#include "brood/handle.hpp"
+
+namespace brood::inline v1 {
+
+namespace channel {
+class Transport;  // lib/channel/transport.hpp
+}  // namespace channel
+
+struct PipeOptions {
+  /// Both ends send and receive. Without: the first end of the pair only receives, the second only sends.
+  bool duplex = true;
+  /// Bytes on the way in one direction, each message with 8 to 15 bytes of overhead; rounded up to a power of two, at
+  /// least 4096. Longer messages stream through. Memory of this size is taken at once, for each direction.
+  std::size_t ring_bytes = std::size_t{64} << 10;
+};
+
+namespace detail {
+
+/// Bytes to look at: text, or the contiguous elements of any range of plain data.
+class BytesView {
+ public:
+  BytesView(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}  // NOLINT(google-explicit-constructor)
+  BytesView(std::string_view text) noexcept
+      : bytes_(std::as_bytes(std::span(text))) {}  // NOLINT(google-explicit-constructor)
+  BytesView(const std::string& text) noexcept
+      : BytesView(std::string_view(text)) {}                                   // NOLINT(google-explicit-constructor)
+  BytesView(const char* text) noexcept : BytesView(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
+  template <std::ranges::contiguous_range R>
+  requires(std::ranges::sized_range<R>&& std::is_trivially_copyable_v<std::ranges::range_value_t<R>> &&
+           !std::is_convertible_v<const R&, std::string_view> && !std::is_array_v<std::remove_cvref_t<R>>)
+      BytesView(const R& range)
+  noexcept  // NOLINT(google-explicit-constructor)
+      : bytes_(std::as_bytes(std::span(std::ranges::data(range), std::ranges::size(range)))) {}
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+/// One received message. Keeps alive the shared objects whose handles are in it until it is destroyed.
+class Received {
+ public:
+  Received() = default;
+  Received(const Received&) = delete;
+  Received& operator=(const Received&) = delete;
+  Received(Received&& other) noexcept;
+  Received& operator=(Received&& other) noexcept;
+  ~Received() {
+    if (!held_ids_.empty()) let_go();
+  }
+
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {buffer_.get() + begin_, size_ - begin_}; }
+  [[nodiscard]] std::vector<std::byte> copy() const { return {bytes().begin(), bytes().end()}; }
+  /// Memory in use.
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return size_; }
+  /// Ready for the next message; keeps the memory.
+  void clear() noexcept {
+    if (!held_ids_.empty()) let_go();
+    size_ = 0;
+    begin_ = 0;
+  }
+
+  // For transports.
+  /// Room for `more` bytes behind those that are there, of a message that says it has `total`. What was announced is
+  /// believed up to a mebibyte; beyond that memory grows with what has come.
+  std::byte* grow(std::size_t more, std::uint64_t total);
+  [[nodiscard]] std::byte* data() noexcept { return buffer_.get(); }
+  /// The message proper begins behind so many bytes.
+  void begin_at(std::size_t begin) noexcept { begin_ = begin; }
+  /// Keeps the object of this identity, open or not. Errors: OsError.
+  void keep(std::uint64_t id);
+
+ private:
+  void let_go() noexcept;
+  std::unique_ptr<std::byte[]> buffer_;  // not a vector: that would clear memory which is overwritten at once
+  std::size_t capacity_ = 0;
+  std::size_t size_ = 0;
+  std::size_t begin_ = 0;
+  std::vector<int> held_files_;
+  std::vector<std::uint64_t> held_ids_;
+};
+using ReceivedLoan = Loan<Received>;
+extern template class Loan<Received>;
+
+/// Where a message shall go, and what became of it.
+struct Landing {
+  Received& buffer;
+  /// A message without handles that fits goes here instead.
+  std::span<std::byte> direct = {};
+  /// Longer messages are not taken.
+  std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+
+  std::uint64_t size_bytes = 0;  ///< of the message that came, or was too long
+  bool is_direct = false;        ///< it is in `direct`, not in `buffer`
+  bool too_long = false;         ///< nothing was taken
+};
+
+/// Process-local view of one end. What carries the bytes is behind it: shared memory (a pipe) or, for other kinds of
+/// connections, something else that keeps the promises of lib/channel/transport.hpp.
+///
+/// Errors of all operations: ConnectionClosed, UsageError (moved from), WrongDirection, OsError.
+class ConnectionCore {
+ public:
+  struct Type {
+    std::uint64_t fingerprint;
+    std::string name;
+  };
+  [[nodiscard]] static std::pair<ConnectionCore, ConnectionCore> make_pipe(const PipeOptions& options,
+                                                                           const Type& type);
+  [[nodiscard]] static ConnectionCore open(const Handle& handle, const Type& type);
+
+  explicit ConnectionCore(std::unique_ptr<channel::Transport> transport) noexcept;
+  ConnectionCore(ConnectionCore&& other) noexcept;
+  ConnectionCore& operator=(ConnectionCore&& other) noexcept;
+  ~ConnectionCore();
+
+  /// False if it was not sent until the deadline; then nothing was. Errors: BrokenPipe.
+  bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline);
+  /// A part of some bytes. Errors: UsageError if there is no such part; BrokenPipe.
+  bool send_part(BytesView bytes, std::int64_t offset, std::optional<std::int64_t> size, Deadline deadline);
+
+  /// False if nothing came until the deadline. Errors: EndOfFile, BrokenMessage, DecodeError.
+  bool receive(Received& into, Deadline deadline);
+  /// A message of exactly `into.size()` bytes, straight into place. Errors: also DecodeError if the size differs.
+  bool receive_raw(std::span<std::byte> into, Deadline deadline);
+  /// Nothing if nothing came. Errors: also UsageError (negative), MessageTooLong.
+  std::optional<std::vector<std::byte>> receive_bytes(std::optional<std::int64_t> most, Deadline deadline);
+  /// How many bytes came. Errors: also UsageError (no such offset), BufferTooShort.
+  std::optional<std::size_t> receive_into(std::span<std::byte> buffer, std::int64_t offset, Deadline deadline);
+  [[nodiscard]] bool poll(Deadline deadline);
+
+  /// For who waits for several at once (lib/channel/transport.hpp): its bell and its readable_now().
+  [[nodiscard]] channel::Transport& transport() const { return for_receiving(); }
+
+  void close() noexcept;
+  [[nodiscard]] bool closed() const noexcept { return state_ == State::closed; }
+  [[nodiscard]] bool readable() const;
+  [[nodiscard]] bool writable() const;
+  [[nodiscard]] Handle handle() const;
+  [[nodiscard]] std::string printed() const;
+
+ private:
+  enum class State : std::uint8_t { open, closed, moved_from };
+  [[nodiscard]] channel::Transport& usable() const {
+    if (state_ != State::open) [[unlikely]]
+      throw_unusable();
+    return *transport_;
+  }
+  [[nodiscard]] channel::Transport& for_sending() const {
+    if (!may_send_) [[unlikely]]
+      throw_not_for_sending();
+    return *transport_;
+  }
+  [[nodiscard]] channel::Transport& for_receiving() const {
+    if (!may_receive_) [[unlikely]]
+      throw_not_for_receiving();
+    return *transport_;
+  }
+  [[noreturn]] void throw_unusable() const;
+  [[noreturn]] void throw_not_for_sending() const;
+  [[noreturn]] void throw_not_for_receiving() const;
+  void become(State state) noexcept;
+  [[nodiscard]] std::string name() const;
+
+  std::unique_ptr<channel::Transport> transport_;
+  State state_ = State::open;
+  bool may_send_ = false;     ///< open, and this end sends
+  bool may_receive_ = false;  ///< open, this end receives, and no message was too long
+  std::string closed_name_;
+};
+
+}  // namespace detail
+}  // namespace brood::inline v1

@@ -1,0 +1,54 @@
+// Transport: what carries the messages of a Connection. One object is one end, in one process.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "brood/deadline.hpp"
+#include "brood/detail/connection_core.hpp"
+#include "brood/handle.hpp"
+#include "os/futex.hpp"
+
+namespace brood::inline v1::channel {
+
+/// The promises that Connection<T> passes on: messages arrive whole and in order, or not at all; a timeout bounds the whole
+/// call; the end of the conversation is EndOfFile after the last message, again and again; a message whose sender died
+/// in it is BrokenMessage, once. The destructor closes this end.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  [[nodiscard]] bool may_send() const noexcept { return may_send_; }
+  [[nodiscard]] bool may_receive() const noexcept { return may_receive_; }
+
+  /// False if the deadline passed first; then nothing was sent. Errors: BrokenPipe, OsError.
+  virtual bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) = 0;
+  /// False if nothing came. Errors: EndOfFile, BrokenMessage, DecodeError, OsError.
+  virtual bool receive(detail::Landing& landing, Deadline deadline) = 0;
+  /// True once receive() has something to say: a message, its beginning, or the end.
+  virtual bool poll(Deadline deadline) = 0;
+
+  /// For waiting on many: arm(), then readable_now(); if it is not, sleep on the word while it holds what was seen.
+  struct Bell {
+    const os::Word* word;
+    std::uint32_t seen;
+  };
+  [[nodiscard]] virtual bool readable_now() = 0;
+  [[nodiscard]] virtual Bell arm() = 0;
+
+  /// By which others open the same end. Counts as a use of it.
+  [[nodiscard]] virtual Handle handle() = 0;
+  /// The same, for messages: counts as nothing.
+  [[nodiscard]] virtual Handle name() const = 0;
+
+ protected:
+  Transport(bool may_send, bool may_receive) noexcept : may_send_(may_send), may_receive_(may_receive) {}
+
+ private:
+  const bool may_send_;
+  const bool may_receive_;
+};
+
+}  // namespace brood::inline v1::channel
