@@ -12,6 +12,7 @@
 #include "brood/handle.hpp"
 #include "brood/init.hpp"
 #include "brood/joinable_queue.hpp"
+#include "brood/loan.hpp"
 #include "brood/lock.hpp"
 #include "brood/priority_queue.hpp"
 #include "brood/process.hpp"

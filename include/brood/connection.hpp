@@ -91,7 +91,7 @@ class Connection {
       detail::store_raw(bytes.data(), value);
       return core_.send(bytes, {}, deadline);
     } else {
-      const detail::EncoderLoan encoder;
+      const detail::SpareEncoder encoder;
       detail::encode(*encoder, value);
       return core_.send(encoder->bytes(), encoder->handles(), deadline);
     }
@@ -119,7 +119,7 @@ class Connection {
         throw DecodeError(core_.printed() + ": received bytes that are no " + type().name);
       return detail::load_raw<T>(bytes.data());
     } else {
-      const detail::ReceivedLoan message;
+      const detail::SpareReceived message;
       if (!core_.receive(*message, deadline)) return std::nullopt;
       Decoder decoder(message->bytes());
       T value = detail::decode<T>(decoder);

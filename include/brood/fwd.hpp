@@ -18,6 +18,8 @@ class Event;
 class Handle;
 template <class T>
 class JoinableQueue;
+template <class T>
+class Loan;
 class Lock;
 class Permit;
 template <class T>
@@ -37,6 +39,8 @@ template <class T>
 class Task;
 template <class T>
 class Value;
+template <class T>
+class View;
 template <class T>
 class WorkQueue;
 

@@ -24,6 +24,7 @@ enum class Kind : std::uint16_t {
   priority_queue = 11,
   connection = 12,  ///< one end of a pipe
   broadcast = 13,
+  chunks = 14,  ///< memory for the large messages of a queue or pipe; opened by those alone
 };
 
 /// The word for a kind as it stands in handles: "lock", "queue", …; "none" for numbers that mean nothing.

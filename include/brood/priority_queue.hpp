@@ -96,7 +96,7 @@ class PriorityQueue : public detail::GetForms<PriorityQueue<T>, T> {
       detail::store_raw(bytes.data(), item);
       return core_.put(bytes, {}, priority, deadline);
     } else {
-      const detail::EncoderLoan encoder;
+      const detail::SpareEncoder encoder;
       detail::encode(*encoder, item);
       return core_.put(encoder->bytes(), encoder->handles(), priority, deadline);
     }
@@ -104,7 +104,7 @@ class PriorityQueue : public detail::GetForms<PriorityQueue<T>, T> {
 
   /// The same with the item's priority. Errors: as get().
   [[nodiscard]] std::optional<Prioritised<T>> get_with_priority_before(Deadline deadline) {
-    const detail::MessageLoan message;
+    const detail::SpareMessage message;
     std::int64_t priority = 0;
     if (!core_.get(*message, priority, deadline)) return std::nullopt;
     return Prioritised<T>{priority, detail::Items<T>::decode(handle(), message->bytes())};

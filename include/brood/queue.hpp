@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "brood/detail/queue_forms.hpp"
 #include "brood/detail/queue_items.hpp"
 #include "brood/handle.hpp"
+#include "brood/loan.hpp"
 
 namespace brood::inline v1 {
 
@@ -39,9 +41,13 @@ namespace brood::inline v1 {
 /// Source:     Python multiprocessing.Queue, and queue.Queue.shutdown of 3.13; ring with in-band commit:
 ///             lib/channel/README.md.
 template <class T>
-class Queue : public detail::PutForms<Queue<T>, T>, public detail::GetForms<Queue<T>, T> {
+class Queue : public detail::PutForms<Queue<T>, T>,
+              public detail::GetForms<Queue<T>, T>,
+              public detail::LoanForms<Queue<T>, T> {
  public:
   using value_type = T;
+  using detail::PutForms<Queue<T>, T>::put;
+  using detail::PutForms<Queue<T>, T>::try_put;
 
   /// Errors: UsageError (limits out of range), NoSpace, PermissionDenied, OsError.
   explicit Queue(std::size_t capacity = 0) : Queue(QueueOptions{.capacity = capacity}) {}
@@ -65,6 +71,41 @@ class Queue : public detail::PutForms<Queue<T>, T>, public detail::GetForms<Queu
   /// One attempt to put or take, with the deadline of a whole call; the forms are made of these.
   [[nodiscard]] std::optional<T> get_before(Deadline deadline) { return detail::Items<T>::get(core_, deadline); }
 
+  /// Zero copy: loan() lends memory of the queue (brood/loan.hpp), put() takes it back as the next item; get_view() takes
+  /// the oldest item and leaves it where it is. Both may be mixed with put() and get() of values.
+  /// Errors: as put() of a value; UsageError (a loan that was put already, of another queue, or of the parent process).
+  ///         After an attempt that failed the loan is still there.
+  template <std::same_as<Loan<T>> L>
+  void put(L&& loan) {
+    if (!put_before(loan, Deadline::never())) core_.refused();
+  }
+  template <std::same_as<Loan<T>> L>
+  [[nodiscard]] bool try_put(L&& loan) {
+    return put_before(loan, Deadline::now());
+  }
+  bool put_before(Loan<T>& loan, Deadline deadline) {
+    return loan.put_by([&](detail::Chunk& chunk, std::size_t skip, std::size_t size) {
+      return core_.put(chunk, skip, size, deadline);
+    });
+  }
+  using detail::PutForms<Queue<T>, T>::put_before;
+  /// Errors: as get().
+  [[nodiscard]] View<T> get_view() { return *view_before(Deadline::never()); }
+  [[nodiscard]] std::optional<View<T>> try_get_view() { return view_before(Deadline::now()); }
+  template <class Rep, class Period>
+  [[nodiscard]] std::optional<View<T>> try_get_view_for(std::chrono::duration<Rep, Period> timeout) {
+    return view_before(Deadline::after(timeout));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] std::optional<View<T>> try_get_view_until(std::chrono::time_point<Clock, Duration> when) {
+    return detail::attempt_until(when, [&](Deadline deadline) { return view_before(deadline); });
+  }
+  [[nodiscard]] std::optional<View<T>> view_before(Deadline deadline) {
+    const detail::SpareMessage message;
+    if (!core_.get(*message, deadline)) return std::nullopt;
+    return View<T>(*message);
+  }
+
   /// Take what is there, up to `most` items, under one lock, and append it to `into`; sleep while there is nothing.
   /// Returns how many; large items come fewer at a time, but at least one.
   /// Errors: as get(). If an item of several cannot be decoded, all the others are in `into`.
@@ -83,7 +124,7 @@ class Queue : public detail::PutForms<Queue<T>, T>, public detail::GetForms<Queu
   }
   std::size_t get_many_before(std::vector<T>& into, std::size_t most, Deadline deadline) {
     if (most == 0) return 0;
-    const detail::MessageLoan message;
+    const detail::SpareMessage message;
     if (!core_.get_many(*message, most, deadline)) return 0;
     std::exception_ptr first_error;
     for (std::size_t i = 0; i < message->items(); ++i) {
@@ -109,10 +150,12 @@ class Queue : public detail::PutForms<Queue<T>, T>, public detail::GetForms<Queu
 
  private:
   friend class detail::PutForms<Queue<T>, T>;
+  friend class detail::LoanForms<Queue<T>, T>;
 
   explicit Queue(detail::QueueCore core) noexcept : core_(std::move(core)) {}
   [[nodiscard]] static const detail::QueueCore::Type& type() { return detail::Items<T>::type(); }
   [[nodiscard]] detail::QueueCore& put_core() noexcept { return core_; }
+  [[nodiscard]] detail::QueueCore& loan_core() noexcept { return core_; }
   [[nodiscard]] const detail::QueueCore& put_core() const noexcept { return core_; }
 
   detail::QueueCore core_;

@@ -156,7 +156,7 @@ std::optional<std::vector<std::byte>> ConnectionCore::receive_bytes(std::optiona
                                                                     Deadline deadline) {
   channel::Transport& transport = for_receiving();
   if (most && *most < 0) throw UsageError(name() + ": the limit of recv_bytes is negative: " + std::to_string(*most));
-  const ReceivedLoan message;
+  const SpareReceived message;
   Landing landing{.buffer = *message};
   if (most) landing.most = static_cast<std::uint64_t>(*most);
   if (!transport.receive(landing, deadline)) return std::nullopt;
@@ -176,7 +176,7 @@ std::optional<std::size_t> ConnectionCore::receive_into(std::span<std::byte> buf
     throw UsageError(name() + ": a buffer of " + std::to_string(buffer.size()) + " bytes has no offset " +
                      std::to_string(offset));
   }
-  const ReceivedLoan message;
+  const SpareReceived message;
   const std::span<std::byte> rest = buffer.subspan(static_cast<std::size_t>(offset));
   Landing landing{.buffer = *message, .direct = rest};
   if (!transport.receive(landing, deadline)) return std::nullopt;

@@ -13,6 +13,7 @@ void Message::clear() noexcept {
   release_objects();
   size_ = 0;
   items_.clear();
+  chunks_.clear();
 }
 
 void Message::release_objects() noexcept {
@@ -35,7 +36,7 @@ std::byte* Message::make_room(std::size_t size_bytes) {
   return place;
 }
 
-void Message::add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects) {
+void Message::hold(std::span<const std::uint64_t> objects) {
   for (const std::uint64_t id : objects) {
     if (id == 0) continue;
     if (base::UniqueFd fd = shm::hold(id)) {
@@ -43,7 +44,17 @@ void Message::add_item(std::size_t size_bytes, std::size_t skip, std::span<const
       held_files_.push_back(fd.release());
     }
   }
+}
+
+void Message::add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects) {
+  hold(objects);
   items_.push_back({size_ - size_bytes + skip, size_bytes - skip});
+}
+
+void Message::add_item(Chunk chunk, std::size_t skip, std::size_t size_bytes, std::span<const std::uint64_t> objects) {
+  hold(objects);
+  items_.push_back({0, size_bytes, chunk.data() + skip});
+  chunks_.push_back(std::move(chunk));
 }
 
 }  // namespace brood::inline v1::detail

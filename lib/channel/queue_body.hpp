@@ -37,11 +37,14 @@ struct Cursor {
 /// A record is a header of one unit and the payload, padded to whole units. The header is also its ready flag: a header
 /// of zero is not committed.
 ///
-///   63        62         61 .... 32   31 ....... 0
-///   committed has pins       0         payload bytes
+///   63        62        61         60 .... 32   31 ....... 0
+///   committed has pins  in chunk       0        payload bytes
+///
+/// With `in chunk` the payload (behind its pins) is a ChunkRef: the message itself lies in a chunk.
 namespace record {
 inline constexpr std::uint64_t kCommitted = 1ULL << 63;
 inline constexpr std::uint64_t kHasPins = 1ULL << 62;
+inline constexpr std::uint64_t kInChunk = 1ULL << 61;
 constexpr std::uint64_t size_of(std::uint64_t header) noexcept { return header & 0xffffffffULL; }
 constexpr std::uint64_t units_for(std::uint64_t payload_bytes) noexcept { return 1 + (payload_bytes + 7) / 8; }
 }  // namespace record
@@ -81,6 +84,7 @@ struct QueueBody {
   std::uint64_t most_units;            ///< the byte budget
   std::uint64_t when_full;             ///< a WhenFull
   std::atomic<std::uint64_t> dropped;  ///< items that the policy has cost
+  std::atomic<std::uint64_t> chunks;   ///< identity of the ChunkStore; 0 until one is needed
   // The ring follows at kRingOffset.
 };
 

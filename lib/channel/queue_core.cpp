@@ -13,6 +13,8 @@ namespace brood::inline v1::detail {
 
 using namespace channel;  // the parts of a queue
 
+QueueCore::QueueCore(Object object) : object_(std::move(object)), chunks_(std::make_shared<ChunkAccess>()) {}
+
 QueueCore QueueCore::create(const QueueOptions& options, const Type& type) {
   return QueueCore(make_queue({.options = options, .type = type}, false));
 }
@@ -62,6 +64,7 @@ std::uint64_t QueueCore::dropped() const { return body_of(object_).dropped.load(
 
 void QueueCore::shutdown(bool immediate) {
   QueueBody& body = body_of(object_);
+  if (immediate) (void)chunks_->find(body.chunks);  // if that fails, nothing has happened yet
   {
     const SideLock producers(body, body.producers, context_of(object_), Deadline::never());
     if (producers.healed()) repair_tail(body);
@@ -73,7 +76,8 @@ void QueueCore::shutdown(bool immediate) {
       settle_items(body, kind_of(object_));
       const Ring ring(body);
       const Cursor end = Cursor::unpack(body.tail.load());
-      while (Cursor::unpack(body.head.load()).position != end.position) discard_oldest(body, ring);
+      ChunkStore* const chunks = chunks_->find(body.chunks);
+      while (Cursor::unpack(body.head.load()).position != end.position) discard_oldest(body, ring, chunks);
       if (has_table(kind_of(object_))) ItemTable(body).discard_line();
     }
   }

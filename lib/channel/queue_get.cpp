@@ -7,6 +7,7 @@
 #include "base/hex.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "brood/error.hpp"
+#include "channel/chunk_store.hpp"
 #include "channel/message_pins.hpp"
 #include "channel/records.hpp"
 #include "channel/side_lock.hpp"
@@ -60,7 +61,7 @@ bool QueueCore::get_with(std::size_t most, Deadline deadline, Take take) {
         const bool has_pins = (header & record::kHasPins) != 0;
         std::optional<Taken> taken;
         try {
-          taken = take(ring, head.position, size, has_pins);
+          taken = take(ring, head.position, header);
         } catch (...) {
           // Not swallowed: what came before it is delivered first; it stays, is the first of the next call, and throws again.
           if (count == 0) throw;
@@ -88,29 +89,57 @@ bool QueueCore::get_with(std::size_t most, Deadline deadline, Take take) {
 
 bool QueueCore::get_many(Message& into, std::size_t most, Deadline deadline) {
   into.clear();
-  const auto take = [&](const Ring& ring, std::uint64_t position, std::uint64_t size,
-                        bool has_pins) -> std::optional<Taken> {
-    if (into.items() != 0 && into.size_bytes() + size > kBatchBytes) return std::nullopt;
+  std::size_t bytes = 0;
+  const auto take = [&](const Ring& ring, std::uint64_t position, std::uint64_t header) -> std::optional<Taken> {
+    const std::uint64_t size = record::size_of(header);
     Taken taken;
+    if ((header & record::kHasPins) != 0) taken = Taken::of_record(ring, position, size);
+    if ((header & record::kInChunk) != 0) {
+      const ChunkRef ref = chunk_ref(ring, position, header);
+      if (into.items() != 0 && bytes + ref.size_bytes > kBatchBytes) return std::nullopt;
+      bytes += ref.size_bytes;
+      into.add_item(take_chunk(ref), ref.skip, ref.size_bytes, taken.ids);
+      return taken;
+    }
+    if (into.items() != 0 && bytes + size > kBatchBytes) return std::nullopt;
+    bytes += size;
     ring.read(position, 8, into.make_room(size), size);
-    if (has_pins) taken = Taken::of_record(ring, position, size);
     into.add_item(size, pin_prefix_bytes(taken.ids.size()), taken.ids);
     return taken;
   };
   return get_with(most, deadline, take);
 }
 
+/// Consumers' lock held. Killed before the record is taken, it is in the ring still, whatever the chunk's word says.
+Chunk QueueCore::take_chunk(const ChunkRef& ref) {
+  ChunkStore* const chunks = chunks_->find(body_of(object_).chunks);
+  if (chunks == nullptr) throw DecodeError(handle().str() + ": a record names a chunk, but the queue has none");
+  chunks->check(ref);
+  chunks->take_from_ring(ref.index);
+  return {chunks_, ref.index};
+}
+
 bool QueueCore::get_raw(std::span<std::byte> into, Deadline deadline) {
   std::optional<std::uint64_t> wrong_size;
-  const auto take = [&](const Ring& ring, std::uint64_t position, std::uint64_t size,
-                        bool has_pins) -> std::optional<Taken> {
+  Chunk chunk;
+  std::size_t skip = 0;
+  const auto take = [&](const Ring& ring, std::uint64_t position, std::uint64_t header) -> std::optional<Taken> {
+    std::uint64_t size = record::size_of(header);
+    const bool has_pins = (header & record::kHasPins) != 0;
     Taken taken;
     if (has_pins) taken = Taken::of_record(ring, position, size);
+    if ((header & record::kInChunk) != 0) {
+      const ChunkRef ref = chunk_ref(ring, position, header);
+      chunk = take_chunk(ref);
+      skip = ref.skip;
+      size = ref.size_bytes;
+    }
     if (size != into.size() || has_pins) wrong_size = size;
-    else ring.read(position, 8, into.data(), into.size());
+    else if (!chunk) ring.read(position, 8, into.data(), into.size());
     return taken;
   };
   const bool got = get_with(1, deadline, take);
+  if (got && chunk && !wrong_size) std::memcpy(into.data(), chunk.data() + skip, into.size());
   if (wrong_size)
     throw DecodeError(handle().str() + ": took an item of " + std::to_string(*wrong_size) +
                       " bytes where its type has another size");

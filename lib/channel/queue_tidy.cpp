@@ -19,15 +19,10 @@ using detail::Object;
 /// Both locks held: appends the numbers of the messages with handles in the ring.
 void add_messages_in_ring(QueueBody& body, std::vector<std::uint64_t>& out) {
   const Ring ring(body);
-  Cursor at = Cursor::unpack(body.head.load());
-  for (std::uint64_t walked = 0; walked < ring.units();) {
-    const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
-    if (!is_committed(header)) break;
-    const std::uint64_t size = record::size_of(header);
-    if ((header & record::kHasPins) != 0) out.push_back(Taken::of_record(ring, at.position, size).message);
-    at = at.after(record::units_for(size));
-    walked += record::units_for(size);
-  }
+  for_each_record(body, [&](std::uint64_t header, std::uint64_t position) {
+    if ((header & record::kHasPins) != 0)
+      out.push_back(Taken::of_record(ring, position, record::size_of(header)).message);
+  });
 }
 
 /// Both locks held: numbers of the messages with handles that can still be received, sorted.
@@ -35,6 +30,7 @@ std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
   std::vector<std::uint64_t> out;
   if (has_table(kind)) ItemTable(body).add_messages_with_pins(out);
   if (static_cast<Shutdown>(body.shutdown.load()) != Shutdown::immediate) add_messages_in_ring(body, out);
+  if (body.chunks.load() != 0) out.push_back(kChunksPin);
   std::sort(out.begin(), out.end());
   return out;
 }
@@ -56,6 +52,11 @@ std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
     const SideLock consumers(body, body.consumers, context_of(object), Deadline::now());
     if (consumers.timed_out()) return 0;
     settle_items(body, kind);
+    ChunkAccess access;
+    if (ChunkStore* const chunks = access.find(body.chunks)) {
+      chunks->settle(chunks_in_ring(body));
+      chunks->trim();
+    }
     if ((body.unsure.load() & kPinsUnsure) == 0) return 0;
     const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(body, kind));
     body.unsure.fetch_and(~kPinsUnsure);

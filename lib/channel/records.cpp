@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <string>
 
 #include "brood/error.hpp"
@@ -54,8 +55,8 @@ void grow(QueueBody& body, const Handle& handle, std::uint64_t needed) {
   body.ring_units.store(wanted, std::memory_order_release);
 }
 
-void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix,
-            std::span<const std::byte> payload) noexcept {
+void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix, std::span<const std::byte> payload,
+            std::uint64_t kind_of_payload) noexcept {
   const Ring ring(body);
   const std::uint64_t size = prefix.size() + payload.size();
   const std::uint64_t units = record::units_for(size);
@@ -63,21 +64,47 @@ void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix,
   if (!payload.empty()) ring.write(tail.position, 8 + prefix.size(), payload.data(), payload.size());
   // The next header must read as "not committed" before anybody can get there; only our own release below publishes it.
   ring.header(tail.position + units).store(0, std::memory_order_relaxed);
-  const std::uint64_t flags = record::kCommitted | (prefix.empty() ? 0 : record::kHasPins);
+  const std::uint64_t flags = record::kCommitted | kind_of_payload | (prefix.empty() ? 0 : record::kHasPins);
   // SYNC record-ready: release publishes payload and next header; pairs with the acquire in get_with. This is the
   // commit: killed before it, nothing was put; killed after it, the item is in and the next producer moves the tail.
   ring.header(tail.position).store(flags | size, std::memory_order_release);
   body.tail.store(tail.after(units).pack(), std::memory_order_release);
 }
 
-void discard_oldest(QueueBody& body, const Ring& ring) {
+ChunkRef chunk_ref(const Ring& ring, std::uint64_t position, std::uint64_t header) {
+  const std::uint64_t size = record::size_of(header);
+  std::uint64_t skip = 0;
+  if ((header & record::kHasPins) != 0) skip = pin_prefix_bytes(Taken::of_record(ring, position, size).ids.size());
+  ChunkRef ref{};
+  if (size != skip + sizeof ref) throw DecodeError("a queue's record is damaged (a chunk's name of another size)");
+  ring.read(position, 8 + skip, &ref, sizeof ref);
+  return ref;
+}
+
+std::vector<ChunkStore::Index> chunks_in_ring(QueueBody& body) {
+  std::vector<ChunkStore::Index> out;
+  const Ring ring(body);
+  for_each_record(body, [&](std::uint64_t header, std::uint64_t position) {
+    if ((header & record::kInChunk) != 0) out.push_back(chunk_ref(ring, position, header).index);
+  });
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+void discard_oldest(QueueBody& body, const Ring& ring, ChunkStore* chunks) {
   const Cursor head = Cursor::unpack(body.head.load());
   const std::uint64_t header = ring.header(head.position).load(std::memory_order_acquire);
   const std::uint64_t size = record::size_of(header);
   const bool has_pins = (header & record::kHasPins) != 0;
   Taken discarded;
   if (has_pins) discarded = Taken::of_record(ring, head.position, size);
+  std::optional<ChunkRef> in_chunk;
+  if ((header & record::kInChunk) != 0 && chunks != nullptr) {
+    in_chunk = chunk_ref(ring, head.position, header);
+    chunks->check(*in_chunk);
+  }
   body.head.store(head.after(record::units_for(size)).pack(), std::memory_order_release);
+  if (in_chunk) chunks->discard(in_chunk->index);  // killed before this: settle() finds that no record names it
   if (!has_pins) return;
   shm::SegmentHeader& segment = shm::header_of(&body);
   // Of a work queue, earlier messages may be in somebody's hands still.

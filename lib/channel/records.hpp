@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "brood/handle.hpp"
+#include "channel/chunk_store.hpp"
 #include "channel/queue_body.hpp"
 #include "channel/ring.hpp"
 
@@ -39,13 +41,33 @@ Room room_for(const QueueBody& body, Cursor tail, Cursor head, std::uint64_t uni
 /// Errors: NoSpace.
 void grow(QueueBody& body, const Handle& handle, std::uint64_t needed);
 
-/// Producers' lock held. Writes one record at the tail and commits it.
-void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix,
-            std::span<const std::byte> payload) noexcept;
+/// Producers' lock held. Writes one record at the tail and commits it. `kind_of_payload`: 0, or record::kInChunk.
+void append(QueueBody& body, Cursor tail, std::span<const std::byte> prefix, std::span<const std::byte> payload,
+            std::uint64_t kind_of_payload) noexcept;
+
+/// Both locks held: `visit(header, position)` for every record in the ring.
+template <class Visit>
+void for_each_record(QueueBody& body, Visit visit) {
+  const Ring ring(body);
+  Cursor at = Cursor::unpack(body.head.load());
+  for (std::uint64_t walked = 0; walked < ring.units();) {
+    const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
+    if (!is_committed(header)) break;
+    visit(header, at.position);
+    const std::uint64_t units = record::units_for(record::size_of(header));
+    at = at.after(units);
+    walked += units;
+  }
+}
+
+/// What a record with record::kInChunk says. Errors: DecodeError (it is damaged).
+[[nodiscard]] ChunkRef chunk_ref(const Ring& ring, std::uint64_t position, std::uint64_t header);
+/// Both locks held: sorted, what the records in the ring name. Errors: DecodeError.
+[[nodiscard]] std::vector<ChunkStore::Index> chunks_in_ring(QueueBody& body);
 
 /// Consumers' lock held, and the oldest record is committed: takes it away, read by nobody. Can be killed and done again.
 /// Errors: DecodeError (damaged record).
-void discard_oldest(QueueBody& body, const Ring& ring);
+void discard_oldest(QueueBody& body, const Ring& ring, ChunkStore* chunks);
 
 /// Without a lock: something can be taken from the ring.
 inline bool can_read(const QueueBody& body) noexcept {

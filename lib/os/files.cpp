@@ -79,6 +79,8 @@ int populate(void* at, std::size_t size_bytes) noexcept {
   }
 }
 
+void give_back_memory(void* at, std::size_t size_bytes) noexcept { (void)::madvise(at, size_bytes, MADV_REMOVE); }
+
 int lock_shared(int fd) noexcept { return result(::flock(fd, LOCK_SH | LOCK_NB)); }
 int lock_exclusive(int fd) noexcept { return result(::flock(fd, LOCK_EX | LOCK_NB)); }
 

@@ -30,6 +30,9 @@ namespace brood::inline v1::os {
 /// Reserves pages of a mapping that were only mapped so far; -ENOSPC if there is no room.
 [[nodiscard]] int populate(void* at, std::size_t size_bytes) noexcept;
 
+/// Frees the memory of populated pages of a shared mapping; they read as zeros, and have to be populated again.
+void give_back_memory(void* at, std::size_t size_bytes) noexcept;
+
 /// flock without sleeping; -EWOULDBLOCK if somebody holds a lock that conflicts.
 [[nodiscard]] int lock_shared(int fd) noexcept;
 [[nodiscard]] int lock_exclusive(int fd) noexcept;

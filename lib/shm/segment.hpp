@@ -16,7 +16,7 @@
 namespace brood::inline v1::shm {
 
 /// Version of everything that lies in segments. Any change of a layout bumps it; other versions are refused at open.
-inline constexpr std::uint32_t kLayoutVersion = 2;
+inline constexpr std::uint32_t kLayoutVersion = 3;
 inline constexpr std::uint64_t kMagic = 0x3130646f6f72622eULL;  // ".brood01", little endian
 
 /// The first 192 bytes of every segment.
@@ -60,6 +60,7 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
     case Kind::value: return 128;
     case Kind::broadcast: return 3904 + 4096 + 4096;
     case Kind::connection: return 3904 + 4096;
+    case Kind::chunks: return 3904 + 4096;
     case Kind::none: break;
   }
   return 0;

@@ -68,6 +68,7 @@ Operations all_operations() {
   add_queue_operations(all);
   add_queue_batch_operations(all);
   add_queue_end_operations(all);
+  add_queue_loan_operations(all);
   add_priority_queue_operations(all);
   add_work_queue_operations(all);
   add_broadcast_operations(all);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -118,17 +119,25 @@ inline void must_be_one_of(const std::vector<Key>& found, const Outcomes& right)
   must(false, "in the queue is " + listed(found) + ", right were" + expected);
 }
 
+inline constexpr std::chrono::seconds kComesBack{10};
+
 /// An empty queue takes as many items as it did on its first day, says how many it has, and hands them out in order: a
 /// count that is off by one or a unit of the ring that is lost for ever shows here.
 template <class I>
 void must_work(brood::Queue<I>& queue) {
   // A record takes a header and the payload in whole units of 8 bytes; the header behind the last one takes one more.
   const std::size_t units = 1 + (ItemOf<I>::kPayload + 7) / 8;
-  const std::size_t most = queue.capacity() != 0 ? queue.capacity() : (queue.byte_budget() / 8 - 1) / units;
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kPages = (ItemOf<I>::kPayload + kPage - 1) / kPage;
+  const bool in_chunks = ItemOf<I>::kPayload >= brood::detail::QueueCore::kChunkFrom;
+  const std::size_t most = queue.capacity() != 0 ? queue.capacity()
+                           : in_chunks           ? queue.byte_budget() / kPage / kPages
+                                                 : (queue.byte_budget() / 8 - 1) / units;
   must(queue.empty() && queue.qsize() == 0, "an emptied queue says that it is not empty");
   const auto key = [](std::size_t i) { return kJudges + static_cast<Key>(i); };
   for (std::size_t i = 1; i <= most; ++i) {
-    if (!queue.try_put(ItemOf<I>::make(key(i))))
+    // Memory that a dead process held comes back when its death is known; that is waited for.
+    if (!queue.try_put_for(ItemOf<I>::make(key(i)), kComesBack))
       must(false, "room for " + std::to_string(i - 1) + " items, not for " + std::to_string(most));
   }
   must(queue.qsize() == most && !queue.empty(), "a filled queue says that it has " + std::to_string(queue.qsize()));

@@ -84,6 +84,7 @@ void add_barrier_operations(Operations& all);
 void add_queue_operations(Operations& all);
 void add_queue_batch_operations(Operations& all);
 void add_queue_end_operations(Operations& all);
+void add_queue_loan_operations(Operations& all);
 void add_priority_queue_operations(Operations& all);
 void add_broadcast_operations(Operations& all);
 void add_broadcast_gift_operations(Operations& all);

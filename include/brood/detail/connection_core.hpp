@@ -98,8 +98,8 @@ class Received {
   std::vector<int> held_files_;
   std::vector<std::uint64_t> held_ids_;
 };
-using ReceivedLoan = Loan<Received>;
-extern template class Loan<Received>;
+using SpareReceived = Spare<Received>;
+extern template class Spare<Received>;
 
 /// Where a message shall go, and what became of it.
 struct Landing {

@@ -4,12 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "brood/deadline.hpp"
+#include "brood/detail/chunk.hpp"
 #include "brood/detail/object.hpp"
 #include "brood/handle.hpp"
 #include "brood/serialize.hpp"
@@ -29,7 +32,8 @@ struct QueueOptions {
   /// Most items in the queue at a time; 0 = as many as the byte budget holds.
   std::size_t capacity = 0;
   /// Most bytes of memory that the items may take, each with 8 to 15 bytes of overhead; rounded up to a power of two.
-  /// Also the limit of one message. Address space of this size is mapped; memory is taken as the queue grows.
+  /// Also the limit of one message. Address space of this size is mapped; memory is taken as the queue grows. Messages of
+  /// 32 KiB and more, and those that are written in place, take whole pages of a second such budget (chunks).
   std::size_t byte_budget = std::size_t{256} << 20;
   WhenFull when_full = WhenFull::block;
 };
@@ -59,8 +63,13 @@ class Message {
 
   [[nodiscard]] std::size_t items() const noexcept { return items_.size(); }
   [[nodiscard]] std::span<const std::byte> bytes(std::size_t item = 0) const noexcept {
-    return {buffer_.get() + items_[item].begin, items_[item].size_bytes};
+    const Item& one = items_[item];
+    return {one.in_chunk != nullptr ? one.in_chunk : buffer_.get() + one.begin, one.size_bytes};
   }
+  /// The item lies where it was put, and stays there until clear().
+  [[nodiscard]] bool is_in_place(std::size_t item = 0) const noexcept { return items_[item].in_chunk != nullptr; }
+  /// The memory of a single item that is in place; its bytes stay where they are.
+  [[nodiscard]] Chunk release_chunk() noexcept { return std::exchange(chunks_.front(), {}); }
   /// Memory in use.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return size_; }
   /// Ready for the next items; keeps the memory.
@@ -73,6 +82,7 @@ class Message {
   struct Item {
     std::size_t begin;
     std::size_t size_bytes;
+    const std::byte* in_chunk = nullptr;  ///< instead of `begin`
   };
   void release_objects() noexcept;
   /// Room for one more record.
@@ -80,10 +90,13 @@ class Message {
   /// The last `size_bytes` are a record whose first `skip` bytes are for others. Holds the objects, so that their pins may
   /// go once the record is taken.
   void add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects);
+  void add_item(Chunk chunk, std::size_t skip, std::size_t size_bytes, std::span<const std::uint64_t> objects);
+  void hold(std::span<const std::uint64_t> objects);
   std::unique_ptr<std::byte[]> buffer_;  // not a vector: that would clear memory which is overwritten at once
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
   std::vector<Item> items_;
+  std::vector<Chunk> chunks_;
   std::vector<int> held_files_;
   std::vector<std::uint64_t> held_ids_;
 };
@@ -105,8 +118,22 @@ class QueueCore {
   bool put(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline);
   /// How many were put, from the first one on.
   std::size_t put_many(const Batch& batch, Deadline deadline);
+
+  /// Memory outside of the ring to write a message in. Empty if there was none until the deadline, or the policy does
+  /// not wait. Errors: NoSpace (more than the byte budget, or the filesystem is full).
+  [[nodiscard]] Chunk allocate(std::size_t size_bytes, Deadline deadline);
+  /// The message begins behind `skip` bytes of the chunk. False if it was not put; then the chunk is the caller's still.
+  /// Errors: also UsageError if the chunk is of another queue, or of the parent of this forked process.
+  bool put(Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
+    return put_chunk(chunk, skip, size_bytes, {}, deadline);
+  }
+  /// Messages of this size and more go through chunks anyway.
+  static constexpr std::size_t kChunkFrom = std::size_t{32} << 10;
+
   /// After an unlimited put that was not done. Errors: Full if that is the policy, QueueClosed.
   void refused() const;
+  /// After an unlimited loan that was not given. Errors: Full, QueueClosed.
+  [[noreturn]] void refused_loan() const;
   /// False if nothing came until the deadline. Otherwise `into` has one item, or what was there of up to `most`: as
   /// many as about a mebibyte holds.
   bool get(Message& into, Deadline deadline) { return get_many(into, 1, deadline); }
@@ -128,7 +155,7 @@ class QueueCore {
   [[nodiscard]] Handle handle() const { return object_.handle(); }
   [[nodiscard]] std::string printed() const;
 
-  explicit QueueCore(Object object) noexcept : object_(std::move(object)) {}
+  explicit QueueCore(Object object);
   [[nodiscard]] const Object& object() const noexcept { return object_; }
   /// Errors: QueueClosed after close().
   void check_open() const;
@@ -138,14 +165,24 @@ class QueueCore {
   struct Piece {
     std::span<const std::byte> payload;
     std::span<const Handle> handles;
+    const Chunk* chunk = nullptr;  ///< the payload is a ChunkRef to it
   };
   template <class PieceAt>
   std::size_t put_pieces(std::size_t count, PieceAt piece_at, Deadline deadline);
   template <class Take>
   bool get_with(std::size_t most, Deadline deadline, Take take);
   void check_fits(const Piece& piece) const;
+  [[noreturn]] void throw_too_large(std::size_t size_bytes) const;
+  [[nodiscard]] bool goes_in_chunk(std::size_t size_bytes) const;
+  bool put_large(const Piece& piece, Deadline deadline);
+  bool put_chunk(Chunk& chunk, std::size_t skip, std::size_t size_bytes, std::span<const Handle> handles,
+                 Deadline deadline);
+  Chunk take_chunk(const channel::ChunkRef& ref);
+  void settle_chunks(Deadline deadline);
+  bool make_room_by_dropping(Deadline deadline);
 
   Object object_;
+  std::shared_ptr<channel::ChunkAccess> chunks_;  // goes first: the queue frees what is left of them
   bool closed_ = false;
 };
 
@@ -154,12 +191,12 @@ bool remove_queue(std::string_view name);
 /// A Message, or an Encoder, of this thread whose memory is used again and again. Nests: a serialize member that itself
 /// uses a queue gets another one.
 template <class Buffer>
-class Loan {
+class Spare {
  public:
-  Loan() : buffer_(take()) {}
-  ~Loan() { give_back(buffer_); }
-  Loan(const Loan&) = delete;
-  Loan& operator=(const Loan&) = delete;
+  Spare() : buffer_(take()) {}
+  ~Spare() { give_back(buffer_); }
+  Spare(const Spare&) = delete;
+  Spare& operator=(const Spare&) = delete;
   Buffer& operator*() const noexcept { return *buffer_; }
   Buffer* operator->() const noexcept { return buffer_; }
 
@@ -168,10 +205,10 @@ class Loan {
   static void give_back(Buffer* buffer) noexcept;
   Buffer* buffer_;
 };
-using MessageLoan = Loan<Message>;
-using EncoderLoan = Loan<Encoder>;
-extern template class Loan<Message>;
-extern template class Loan<Encoder>;
+using SpareMessage = Spare<Message>;
+using SpareEncoder = Spare<Encoder>;
+extern template class Spare<Message>;
+extern template class Spare<Encoder>;
 
 }  // namespace detail
 }  // namespace brood::inline v1

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@
 #include "brood/detail/type_id.hpp"
 #include "brood/error.hpp"
 #include "brood/handle.hpp"
+#include "brood/loan.hpp"
 
 namespace brood::inline v1::detail {
 
@@ -32,12 +34,22 @@ struct Items {
   /// `Core`: anything with the put of a QueueCore.
   template <class Core>
   static bool put(Core& core, const T& item, Deadline deadline) {
-    if constexpr (kRaw) {
+    if constexpr (kRaw && sizeof(T) >= QueueCore::kChunkFrom && kLends<Core>) {
+      auto chunk = core.allocate(sizeof(T), deadline);
+      if (!chunk) return false;
+      store_raw(chunk.data(), item);
+      return core.put(chunk, 0, sizeof(T), deadline);
+    } else if constexpr (kRaw && padding_free<T>) {
+      return core.put(std::as_bytes(std::span(&item, 1)), {}, deadline);
+    } else if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
       store_raw(bytes.data(), item);
       return core.put(bytes, {}, deadline);
     } else {
-      const EncoderLoan encoder;
+      if constexpr (kIsRun<T> && kLends<Core>) {
+        if (is_large_run(item)) return put_run(core, item, deadline);
+      }
+      const SpareEncoder encoder;
       encode(*encoder, item);
       return core.put(encoder->bytes(), encoder->handles(), deadline);
     }
@@ -57,12 +69,12 @@ struct Items {
   /// `Core`: anything with the get, get_raw and handle of a QueueCore.
   template <class Core>
   [[nodiscard]] static std::optional<T> get(Core& core, Deadline deadline) {
-    if constexpr (kRaw) {
+    if constexpr (kRaw && sizeof(T) < QueueCore::kChunkFrom) {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core.get_raw(bytes, deadline)) return std::nullopt;
       return from_raw(core.handle(), bytes.data());
     } else {
-      const MessageLoan message;
+      const SpareMessage message;
       if (!core.get(*message, deadline)) return std::nullopt;
       return decode(core.handle(), message->bytes());
     }
@@ -84,6 +96,26 @@ struct Items {
   }
 
  private:
+  template <class Core>
+  static constexpr bool kLends = requires(Core& core, Deadline deadline) {
+    core.allocate(std::size_t{}, deadline);
+  };
+  /// A run of elements that a memcpy may copy, straight to where its message will lie.
+  [[nodiscard]] static bool is_large_run(const T& item) {
+    using Element = typename InPlace<T>::Element;
+    return padding_free<Element> && item.size() * sizeof(Element) >= QueueCore::kChunkFrom &&
+           item.size() <= InPlace<T>::kMostElements;
+  }
+  template <class Core>
+  static bool put_run(Core& core, const T& item, Deadline deadline) {
+    auto chunk = core.allocate(Loan<T>::bytes_for(item.size()), deadline);
+    if (!chunk) return false;
+    Loan<T> loan(std::move(chunk), item.size());
+    std::memcpy(loan.data(), item.data(), loan.span().size_bytes());
+    return loan.put_by(
+        [&](Chunk& of, std::size_t skip, std::size_t size) { return core.put(of, skip, size, deadline); });
+  }
+
   /// A batch is encoded in parts of about this size.
   static constexpr std::size_t kPartBytes = std::size_t{64} << 10;
   struct PutSome {
@@ -97,7 +129,7 @@ struct Items {
       for (std::size_t i = 0; i < items.size(); ++i) store_raw(bytes.data() + i * sizeof(T), items[i]);
       return {core.put_many({.bytes = bytes, .each = sizeof(T)}, deadline), items.size()};
     } else {
-      const EncoderLoan encoder;
+      const SpareEncoder encoder;
       std::vector<Batch::End> ends;
       do {
         try {

@@ -24,7 +24,7 @@ std::size_t bytes_in(const Encoder& encoder) { return encoder.bytes().size(); }
 }  // namespace
 
 template <class Buffer>
-Buffer* Loan<Buffer>::take() {
+Buffer* Spare<Buffer>::take() {
   auto& mine = spares<Buffer>();
   if (mine.empty()) return std::make_unique<Buffer>().release();
   Buffer* buffer = mine.back().release();
@@ -33,15 +33,15 @@ Buffer* Loan<Buffer>::take() {
 }
 
 template <class Buffer>
-void Loan<Buffer>::give_back(Buffer* buffer) noexcept {
+void Spare<Buffer>::give_back(Buffer* buffer) noexcept {
   std::unique_ptr<Buffer> owned(buffer);
   const bool keep = bytes_in(*owned) <= kKeptBytes;
   owned->clear();
   if (keep) spares<Buffer>().push_back(std::move(owned));
 }
 
-template class Loan<Message>;
-template class Loan<Encoder>;
-template class Loan<Received>;
+template class Spare<Message>;
+template class Spare<Encoder>;
+template class Spare<Received>;
 
 }  // namespace brood::inline v1::detail

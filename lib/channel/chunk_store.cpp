@@ -1,0 +1,340 @@
+#include "channel/chunk_store.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <string>
+
+#include "brood/domain.hpp"
+#include "brood/error.hpp"
+#include "channel/side_lock.hpp"
+#include "os/files.hpp"
+#include "registry/objects.hpp"
+#include "shm/segment.hpp"
+
+namespace brood::inline v1::channel {
+namespace {
+
+using Index = ChunkStore::Index;
+using registry::Id;
+
+constexpr unsigned kSmallestBits = 12;
+constexpr std::uint64_t kSmallest = std::uint64_t{1} << kSmallestBits;
+constexpr std::uint32_t kMostOfAClass = 1U << 16;
+constexpr std::uint32_t kNone = ~std::uint32_t{0};
+constexpr unsigned kClassShift = 24;
+/// Larger chunks do not keep their memory once they are free.
+constexpr std::uint64_t kKeptBytes = std::uint64_t{32} << 20;
+
+unsigned which_class(std::uint64_t bytes) noexcept {
+  return static_cast<unsigned>(std::bit_width(std::max(bytes, kSmallest) - 1)) - kSmallestBits;
+}
+std::uint64_t class_bytes(unsigned which) noexcept { return kSmallest << which; }
+
+/// Fills in the classes for a budget. Returns the length of the body.
+std::uint64_t lay_out(ChunkStoreBody& body, std::uint64_t budget) noexcept {
+  body.budget_bytes = budget;
+  body.classes_used = which_class(budget) + 1;
+  std::uint64_t end = kChunkEntries;
+  for (unsigned i = 0; i < body.classes_used; ++i) {
+    ChunkClass& one = body.classes[i];
+    // Twice as many as full ones fit: each may be little more than half full.
+    one.most = static_cast<std::uint32_t>(std::min<std::uint64_t>(2 * budget / class_bytes(i), kMostOfAClass));
+    one.first_free.store(kNone);
+    one.entries = end;
+    end = one.entries + os::round_up(one.most * sizeof(ChunkEntry), kSmallest);
+  }
+  for (unsigned i = 0; i < body.classes_used; ++i) {
+    body.classes[i].data = end;
+    end += body.classes[i].most * class_bytes(i);
+  }
+  return end;
+}
+
+std::uint64_t body_bytes_for(std::uint64_t budget) {
+  const auto model = std::make_unique<ChunkStoreBody>();
+  return lay_out(*model, budget);
+}
+
+}  // namespace
+
+detail::Object ChunkStore::make(std::uint64_t budget_bytes) {
+  const shm::CreateRequest request{
+      .kind = Kind::chunks, .body_bytes = body_bytes_for(budget_bytes), .reserved_bytes = kChunkEntries};
+  return registry::create(request, [&](void* memory) {
+    auto* body = static_cast<ChunkStoreBody*>(memory);
+    body->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal));
+    lay_out(*body, budget_bytes);
+    body->deaths_seen.store(registry::death_word().load());
+  });
+}
+
+ChunkStore::ChunkStore(std::uint64_t id) : ChunkStore(registry::open(Handle(Kind::chunks, id), Kind::chunks)) {
+  // Looked at before it is trusted.
+  const std::uint64_t budget = body_.budget_bytes;
+  const std::uint64_t body_bytes = shm::header_of(object_.body()).size_bytes - shm::kBodyOffset;
+  bool is_sound = std::has_single_bit(budget) && budget >= kSmallest && which_class(budget) < body_.classes.size() &&
+                  body_bytes_for(budget) <= body_bytes;
+  if (is_sound) {
+    const auto model = std::make_unique<ChunkStoreBody>();
+    (void)lay_out(*model, budget);
+    is_sound = body_.classes_used == model->classes_used;
+    for (unsigned i = 0; is_sound && i < body_.classes_used; ++i) {
+      const ChunkClass& one = body_.classes[i];
+      const ChunkClass& wanted = model->classes[i];
+      is_sound = one.entries == wanted.entries && one.data == wanted.data && one.most == wanted.most &&
+                 one.used.load() <= one.most;
+    }
+  }
+  if (!is_sound) throw TypeMismatch(object_.handle().str() + ": its segment is damaged (chunks do not fit)");
+}
+
+// --- what the lock guards ----------------------------------------------------------------------------------------------
+
+/// The lock, for an instant. Not had if somebody stopped inside for longer than the caller wants to wait.
+class ChunkStore::Locked {
+ public:
+  Locked(ChunkStore& store, Deadline deadline)
+      : store_(store),
+        got_(sync::acquire(store.body_.lock, {Kind::chunks, store.object_.id()},
+                           deadline.is_poll() ? Deadline::after(kPollPatience) : deadline)) {
+    if (got_ == sync::Acquired::timed_out) return;
+    if (got_ == sync::Acquired::healed || store.body_.unsure.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      store.recount();
+  }
+  ~Locked() {
+    if (*this) sync::release(store_.body_.lock);
+  }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+  explicit operator bool() const noexcept { return got_ != sync::Acquired::timed_out; }
+
+ private:
+  ChunkStore& store_;
+  sync::Acquired got_;
+};
+
+ChunkClass& ChunkStore::class_of(Index index) const noexcept { return body_.classes[index >> kClassShift]; }
+ChunkEntry& ChunkStore::entry(Index index) const noexcept {
+  auto* const entries = reinterpret_cast<ChunkEntry*>(reinterpret_cast<std::byte*>(&body_) + class_of(index).entries);
+  return entries[index & ((1U << kClassShift) - 1)];
+}
+std::byte* ChunkStore::data(Index index) const noexcept {
+  return reinterpret_cast<std::byte*>(&body_) + class_of(index).data +
+         (index & ((1U << kClassShift) - 1)) * capacity_bytes(index);
+}
+std::uint64_t ChunkStore::capacity_bytes(Index index) const noexcept { return class_bytes(index >> kClassShift); }
+
+template <class Visit>
+void ChunkStore::for_each_used(Visit visit) const noexcept {
+  for (unsigned which = 0; which < body_.classes_used; ++which) {
+    const std::uint32_t used = body_.classes[which].used.load();
+    for (std::uint32_t i = 0; i < used; ++i) visit(static_cast<Index>(which << kClassShift | i));
+  }
+}
+
+void ChunkStore::push(Index index) noexcept {
+  ChunkClass& one = class_of(index);
+  entry(index).next_free.store(one.first_free.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  one.first_free.store(index, std::memory_order_relaxed);
+}
+
+/// Can be killed anywhere and done again: it stays unsure until the end.
+void ChunkStore::recount() noexcept {
+  body_.unsure.store(1);
+  for (unsigned which = 0; which < body_.classes_used; ++which) body_.classes[which].first_free.store(kNone);
+  std::uint64_t in_memory = 0;
+  for_each_used([&](Index index) {
+    const ChunkEntry& one = entry(index);
+    in_memory += one.counted.load();
+    if (ChunkWord::unpack(one.word.load(std::memory_order_acquire)).phase == ChunkPhase::free) push(index);
+  });
+  body_.in_memory.store(in_memory);
+  body_.unsure.store(0);
+}
+
+/// Gives back the memory of free chunks, from the largest ones on, until so many bytes are saved. A chunk that is killed
+/// over counts with memory that it has not, until it is used or dropped again.
+std::uint64_t ChunkStore::drop_memory(std::uint64_t wanted) noexcept {
+  std::uint64_t saved = 0;
+  for (unsigned which = body_.classes_used; which-- > 0 && saved < wanted;) {
+    for (Index index = body_.classes[which].first_free.load(); index != kNone && saved < wanted;
+         index = entry(index).next_free.load()) {
+      ChunkEntry& one = entry(index);
+      const std::uint64_t bytes = one.counted.load();
+      if (bytes == 0) continue;
+      one.populated.store(0);
+      os::give_back_memory(data(index), bytes);
+      one.counted.store(0);
+      body_.in_memory.fetch_sub(bytes);
+      saved += bytes;
+    }
+  }
+  return saved;
+}
+
+/// Lock held: a chunk of this class that counts with so many bytes, and is ours.
+std::optional<Index> ChunkStore::reserve(unsigned which, std::uint64_t bytes, bool may_grow) {
+  ChunkClass& one = body_.classes[which];
+  Index index = one.first_free.load();
+  const bool is_new = index == kNone;
+  if (is_new) {
+    const std::uint32_t used = one.used.load();
+    if (!may_grow || used == one.most) return std::nullopt;
+    index = which << kClassShift | used;
+    constexpr std::uint32_t kPerPage = kSmallest / sizeof(ChunkEntry);
+    if (used % kPerPage == 0) {
+      if (const int error = os::populate(&entry(index), kSmallest); error != 0) return std::nullopt;
+    }
+  }
+  ChunkEntry& chunk = entry(index);
+  const std::uint64_t counted = chunk.counted.load();
+  if (bytes > counted) {
+    if (!may_grow) return std::nullopt;
+    const std::uint64_t more = bytes - counted;
+    const std::uint64_t in_memory = body_.in_memory.load();
+    if (in_memory + more > body_.budget_bytes) {
+      if (!is_new) one.first_free.store(chunk.next_free.load());  // not this one
+      const bool enough = drop_memory(in_memory + more - body_.budget_bytes) >= in_memory + more - body_.budget_bytes;
+      if (!is_new) push(index);
+      if (!enough) return std::nullopt;
+    }
+    chunk.counted.store(bytes);
+    body_.in_memory.fetch_add(more);
+  }
+  if (is_new) one.used.fetch_add(1);
+  else one.first_free.store(chunk.next_free.load());
+  chunk.word.store(ChunkWord{registry::self(), ChunkPhase::held}.pack());
+  return index;
+}
+
+// --- what anybody may call -----------------------------------------------------------------------------------------------
+
+std::optional<Index> ChunkStore::allocate(std::uint64_t size_bytes, bool may_grow, Deadline deadline) {
+  const unsigned which = which_class(size_bytes);
+  const std::uint64_t bytes = os::round_up(std::max<std::uint64_t>(size_bytes, 1), kSmallest);
+  if (which >= body_.classes_used) return std::nullopt;
+  const Id me = registry::self();
+  registry::slot(me).claims.fetch_add(1);  // who ends with a chunk in his hands tells those who wait for one
+  std::optional<Index> index;
+  {
+    const Locked lock(*this, deadline);
+    if (lock) index = reserve(which, bytes, may_grow);
+  }
+  if (!index) {
+    registry::slot(me).claims.fetch_sub(1);
+    return std::nullopt;
+  }
+  populate(*index, bytes);
+  return index;
+}
+
+/// Outside of the lock: a gibibyte takes a while.
+void ChunkStore::populate(Index index, std::uint64_t bytes) {
+  ChunkEntry& one = entry(index);
+  const std::uint64_t has = one.populated.load(std::memory_order_relaxed);
+  if (bytes <= has) return;
+  if (const int error = os::populate(data(index) + has, bytes - has); error != 0) {
+    give_back(index);
+    throw NoSpace(object_.handle().str() + ": no memory for a message of " + std::to_string(bytes) +
+                  " bytes, the filesystem of the domain has " +
+                  std::to_string(os::free_bytes(domain_directory().c_str())) +
+                  " bytes free; take messages out, free objects (brood::gc()), or enlarge it");
+  }
+  one.populated.store(bytes);
+}
+
+/// The chunk is ours.
+void ChunkStore::make_free(Index index) noexcept {
+  {
+    const Locked lock(*this, Deadline::after(kPollPatience));
+    // SYNC chunk-free: release; whoever gets it next has the lock from us, or from who counted anew.
+    entry(index).word.store(ChunkWord{}.pack(), std::memory_order_release);
+    if (lock) push(index);
+    else body_.unsure.store(1);  // somebody stopped in there; it is counted once he has left
+  }
+  body_.given_back.fetch_add(1);
+  body_.room.notify_every();
+}
+
+void ChunkStore::give_back(Index index) noexcept {
+  const Id me = registry::self_if_joined();
+  ChunkEntry& one = entry(index);
+  if (me == registry::kNobody || one.word.load() != ChunkWord{me, ChunkPhase::held}.pack()) return;
+  if (const std::uint64_t bytes = one.populated.load(); bytes > kKeptBytes) {
+    one.populated.store(0);
+    os::give_back_memory(data(index), bytes);
+  }
+  make_free(index);
+  registry::slot(me).claims.fetch_sub(1);
+}
+
+void ChunkStore::put_into_ring(Index index) noexcept {
+  entry(index).word.store(ChunkWord{registry::kNobody, ChunkPhase::in_ring}.pack());
+  registry::slot(registry::self()).claims.fetch_sub(1);
+}
+
+void ChunkStore::take_from_ring(Index index) noexcept {
+  const Id me = registry::self();
+  registry::slot(me).claims.fetch_add(1);
+  entry(index).word.store(ChunkWord{me, ChunkPhase::held}.pack());
+}
+
+void ChunkStore::discard(Index index) noexcept { make_free(index); }
+
+void ChunkStore::check(const ChunkRef& ref) const {
+  const unsigned which = ref.index >> kClassShift;
+  const std::uint32_t number = ref.index & ((1U << kClassShift) - 1);
+  if (which < body_.classes_used && number < body_.classes[which].used.load() &&
+      ref.skip + ref.size_bytes <= class_bytes(which) && ref.size_bytes <= class_bytes(which))
+    return;
+  throw DecodeError(object_.handle().str() + ": a record names a chunk that is not there (" +
+                    std::to_string(ref.size_bytes) + " bytes)");
+}
+
+void ChunkStore::settle(std::span<const Index> in_ring) noexcept {
+  // Read first: who dies meanwhile is found the next time.
+  const std::uint32_t deaths = registry::death_word().load();
+  const Locked lock(*this, Deadline::never());
+  for_each_used([&](Index index) {
+    ChunkEntry& one = entry(index);
+    const ChunkWord now = ChunkWord::unpack(one.word.load());
+    if (std::binary_search(in_ring.begin(), in_ring.end(), index)) {
+      one.word.store(ChunkWord{registry::kNobody, ChunkPhase::in_ring}.pack());
+    } else if (now.phase == ChunkPhase::in_ring || (now.phase == ChunkPhase::held && !registry::is_alive(now.owner))) {
+      one.word.store(ChunkWord{}.pack());
+    }
+  });
+  recount();
+  body_.deaths_seen.store(deaths);
+  body_.given_back.fetch_add(1);
+}
+
+std::uint64_t ChunkStore::trim() noexcept {
+  const Locked lock(*this, Deadline::after(kPollPatience));
+  return lock ? drop_memory(~std::uint64_t{0}) : 0;
+}
+
+// --- ChunkAccess ---------------------------------------------------------------------------------------------------------
+
+ChunkStore* ChunkAccess::find(const std::atomic<std::uint64_t>& id_word) {
+  if (ChunkStore* const known = store_.load(std::memory_order_acquire)) return known;
+  const std::uint64_t id = id_word.load(std::memory_order_acquire);
+  if (id == 0) return nullptr;
+  auto mine = std::make_unique<ChunkStore>(id);
+  ChunkStore* first = nullptr;  // of several threads
+  return store_.compare_exchange_strong(first, mine.get()) ? mine.release() : first;
+}
+
+ChunkStore& ChunkAccess::make(std::atomic<std::uint64_t>& id_word, const detail::Object& container,
+                              std::uint64_t budget_bytes) {
+  if (ChunkStore* const there = find(id_word)) return *there;
+  detail::Object object = ChunkStore::make(budget_bytes);
+  const Handle handle = object.handle();
+  shm::header_of(container.body()).may_have_pins.store(1);
+  shm::pin(container.id(), kChunksPin, handle);  // killed behind this: gc() drops it, since nothing names it
+  id_word.store(handle.id(), std::memory_order_release);
+  return *find(id_word);
+}
+
+}  // namespace brood::inline v1::channel
