@@ -5,6 +5,7 @@
 
 #include <array>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -23,6 +24,7 @@
 #include "brood/detail/type_id.hpp"
 #include "brood/error.hpp"
 #include "brood/handle.hpp"
+#include "brood/loan.hpp"
 
 namespace brood::inline v1 {
 
@@ -59,7 +61,7 @@ namespace brood::inline v1 {
 ///             pipe lives as long as the message does.
 /// Source:     Python multiprocessing.connection.Connection; lib/channel/README.md has the layout.
 template <class T>
-class Connection {
+class Connection : public detail::LoanForms<Connection<T>, T> {
  public:
   using value_type = T;
 
@@ -126,6 +128,43 @@ class Connection {
       decoder.finish();
       return value;
     }
+  }
+
+  /// Zero copy, for the ends of a pipe: loan() lends memory of the pipe (brood/loan.hpp), send() takes it back as the next
+  /// message; recv_view() receives a message and leaves it where it is. Both may be mixed with send() and recv() of values.
+  /// Errors: as send() of a value; NoSpace (more than PipeOptions::loan_budget, or memory cannot be had); UsageError (a
+  ///         loan that was sent already, of another connection, or of the parent process; a socket, which lends nothing).
+  ///         After an attempt that failed the loan is still there.
+  template <std::same_as<Loan<T>> L>
+  void send(L&& loan) {
+    (void)send_before(loan, Deadline::never());
+  }
+  template <std::same_as<Loan<T>> L>
+  [[nodiscard]] bool try_send(L&& loan) {
+    return send_before(loan, Deadline::now());
+  }
+  bool send_before(Loan<T>& loan, Deadline deadline) {
+    return loan.put_by([&](detail::Chunk& chunk, std::size_t skip, std::size_t size) {
+      return core_.send(chunk, skip, size, deadline);
+    });
+  }
+  /// Errors: as recv().
+  [[nodiscard]] View<T> recv_view() { return *view_before(Deadline::never()); }
+  [[nodiscard]] std::optional<View<T>> try_recv_view() { return view_before(Deadline::now()); }
+  template <class Rep, class Period>
+  [[nodiscard]] std::optional<View<T>> try_recv_view_for(std::chrono::duration<Rep, Period> timeout) {
+    return view_before(Deadline::after(timeout));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] std::optional<View<T>> try_recv_view_until(std::chrono::time_point<Clock, Duration> when) {
+    return detail::attempt_until(when, [&](Deadline deadline) { return view_before(deadline); });
+  }
+  [[nodiscard]] std::optional<View<T>> view_before(Deadline deadline) {
+    const detail::SpareReceived message;
+    detail::Chunk chunk;
+    const auto bytes = core_.receive_in_place(*message, chunk, deadline);
+    if (!bytes) return std::nullopt;
+    return View<T>(*bytes, std::move(chunk));
   }
 
   /// Send bytes as one message, possibly an empty one: text, or any contiguous range of plain data, or `size` bytes of
@@ -220,6 +259,8 @@ class Connection {
   }
 
  private:
+  friend class detail::LoanForms<Connection<T>, T>;
+  [[nodiscard]] detail::ConnectionCore& loan_core() noexcept { return core_; }
   template <class U>
   friend std::pair<Connection<U>, Connection<U>> pipe(const PipeOptions& options);
 

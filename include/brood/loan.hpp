@@ -17,7 +17,6 @@
 #include "brood/deadline.hpp"
 #include "brood/detail/chunk.hpp"
 #include "brood/detail/in_place.hpp"
-#include "brood/detail/queue_core.hpp"
 #include "brood/error.hpp"
 
 namespace brood::inline v1 {
@@ -144,12 +143,12 @@ class View : public detail::Elements<T, const typename detail::InPlace<T>::Eleme
   [[nodiscard]] bool is_in_place() const noexcept { return static_cast<bool>(chunk_); }
 
   // For channels.
-  /// Takes the message of one item. Errors: DecodeError.
-  explicit View(detail::Message& message) {
-    const std::span<const std::byte> bytes = How::elements_of(message.bytes());
+  /// A message, and the chunk that it lies in; without one it is copied. Errors: DecodeError.
+  View(std::span<const std::byte> message, detail::Chunk chunk) {
+    const std::span<const std::byte> bytes = How::elements_of(message);
     this->size_ = bytes.size() / sizeof(Element);
-    if (message.is_in_place() && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(Element) == 0) {
-      chunk_ = message.release_chunk();
+    if (chunk && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(Element) == 0) {
+      chunk_ = std::move(chunk);
       this->data_ = reinterpret_cast<const Element*>(bytes.data());
       return;
     }

@@ -89,6 +89,8 @@ class Queue : public detail::PutForms<Queue<T>, T>,
     });
   }
   using detail::PutForms<Queue<T>, T>::put_before;
+  [[nodiscard]] T copy_of_view()
+  requires(detail::kIsOne<T> && sizeof(T) >= detail::QueueCore::kChunkFrom) { return *get_view(); }
   /// Errors: as get().
   [[nodiscard]] View<T> get_view() { return *view_before(Deadline::never()); }
   [[nodiscard]] std::optional<View<T>> try_get_view() { return view_before(Deadline::now()); }
@@ -103,7 +105,7 @@ class Queue : public detail::PutForms<Queue<T>, T>,
   [[nodiscard]] std::optional<View<T>> view_before(Deadline deadline) {
     const detail::SpareMessage message;
     if (!core_.get(*message, deadline)) return std::nullopt;
-    return View<T>(*message);
+    return View<T>(message->bytes(), message->release_chunk());
   }
 
   /// Take what is there, up to `most` items, under one lock, and append it to `into`; sleep while there is nothing.

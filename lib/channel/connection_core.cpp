@@ -136,6 +136,24 @@ bool ConnectionCore::send_part(BytesView view, std::int64_t offset, std::optiona
   return transport.send(bytes.subspan(begin, static_cast<std::size_t>(size.value_or(length - offset))), {}, deadline);
 }
 
+Chunk ConnectionCore::allocate(std::size_t size_bytes, Deadline deadline) {
+  return for_sending().allocate(size_bytes, deadline);
+}
+bool ConnectionCore::send(Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
+  return for_sending().send(chunk, skip, size_bytes, deadline);
+}
+void ConnectionCore::refused_loan() { throw UsageError("a loan without limit was not given"); }
+
+std::optional<std::span<const std::byte>> ConnectionCore::receive_in_place(Received& into, Chunk& chunk,
+                                                                           Deadline deadline) {
+  into.clear();
+  Landing landing{.buffer = into, .may_stay = true};
+  if (!for_receiving().receive(landing, deadline)) return std::nullopt;
+  if (!landing.chunk) return into.bytes();
+  chunk = std::move(landing.chunk);
+  return std::span<const std::byte>(chunk.data() + landing.skip, landing.size_bytes);
+}
+
 bool ConnectionCore::receive(Received& into, Deadline deadline) {
   into.clear();
   Landing landing{.buffer = into};

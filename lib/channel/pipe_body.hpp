@@ -25,12 +25,13 @@ struct Place {
 /// A fragment is a header of one unit and its bytes, padded to whole units. The header is also its ready flag: a header
 /// of zero is not committed.
 ///
-///   63        62       61            60    59      58     57 .. 32   31 ....... 0
-///   committed pins     more follows  cut   broken  first     0       bytes
+///   63        62       61            60    59      58     57        56 .. 32   31 ....... 0
+///   committed pins     more follows  cut   broken  first  in chunk     0       bytes
 ///
 ///   more     the message goes on in the next fragment
 ///   first    of several: the bytes begin with the size of the whole message (8 bytes)
 ///   pins     the message (this is its first fragment) begins with a PinPrefix
+///   in chunk the bytes are a ChunkRef: the message lies in a chunk
 ///   cut      ends a message that was not finished: `broken` if its sender died, else the sender took it back
 namespace fragment {
 inline constexpr std::uint64_t kCommitted = 1ULL << 63;
@@ -39,6 +40,7 @@ inline constexpr std::uint64_t kMore = 1ULL << 61;
 inline constexpr std::uint64_t kCut = 1ULL << 60;
 inline constexpr std::uint64_t kBroken = 1ULL << 59;
 inline constexpr std::uint64_t kFirst = 1ULL << 58;
+inline constexpr std::uint64_t kInChunk = 1ULL << 57;
 inline constexpr std::uint64_t kMostBytes = 16384;
 constexpr std::uint64_t size_of(std::uint64_t header) noexcept { return header & 0xffffffffULL; }
 constexpr std::uint64_t units_for(std::uint64_t bytes) noexcept { return 1 + (bytes + 7) / 8; }
@@ -79,6 +81,8 @@ struct EndBody {
   std::uint64_t peer;                      ///< identity of the other end
   std::uint64_t inbox_units;               ///< of 8 bytes, a power of two; 0: this end can not receive
   std::uint64_t peer_inbox_units;          ///< 0: this end can not send
+  std::atomic<std::uint64_t> chunks;       ///< identity of the inbox's ChunkStore; 0 until one is needed
+  std::uint64_t loan_budget;               ///< bytes of it
   std::uint64_t asymmetric;                ///< 1: barriers are the sleepers' business (os/membarrier.hpp)
   // Inbox: those who send to this end.
   alignas(64) LaneBody senders;

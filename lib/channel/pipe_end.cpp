@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kSmallestInbox = 4096;
 constexpr std::size_t kLargestInbox = std::size_t{1} << 32;
+constexpr std::size_t kLargestLoans = std::size_t{1} << 36;
 /// See PipeEnd::Search. The kernel needs a millisecond to close the files of a small process, a second for gigabytes.
 constexpr std::int64_t kFirstPauseNs = 1'000'000;
 constexpr std::int64_t kLastPauseNs = 128'000'000;
@@ -22,8 +23,8 @@ constexpr std::int64_t kSearchNs = 5'000'000'000;
 
 EndBody& body_of(const detail::Object& object) { return *static_cast<EndBody*>(object.body()); }
 
-detail::Object make_end(std::size_t inbox_bytes, std::size_t peer_inbox_bytes, std::uint64_t peer, bool asymmetric,
-                        const PipeEnd::Type& type) {
+detail::Object make_end(std::size_t inbox_bytes, std::size_t peer_inbox_bytes, std::uint64_t peer,
+                        std::uint64_t loan_budget, bool asymmetric, const PipeEnd::Type& type) {
   const auto initialise = [&](void* memory) {
     auto* body = static_cast<EndBody*>(memory);
     body->senders_lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal));
@@ -31,6 +32,7 @@ detail::Object make_end(std::size_t inbox_bytes, std::size_t peer_inbox_bytes, s
     body->peer = peer;
     body->inbox_units = inbox_bytes / 8;
     body->peer_inbox_units = peer_inbox_bytes / 8;
+    body->loan_budget = loan_budget;
     body->asymmetric = asymmetric ? 1 : 0;
   };
   const std::size_t holders_at = kInboxOffset + inbox_bytes;
@@ -75,11 +77,14 @@ PipeEnd::Ends PipeEnd::make(const PipeOptions& options, const Type& type) {
   if (options.ring_bytes > kLargestInbox)
     throw UsageError("a pipe's ring may have at most 4 GiB, got " + std::to_string(options.ring_bytes) +
                      " bytes; longer messages stream through a smaller one");
+  if (options.loan_budget > kLargestLoans)
+    throw UsageError("a pipe may lend at most 64 GiB, got " + std::to_string(options.loan_budget) + " bytes");
   const std::size_t bytes = std::bit_ceil(std::max(options.ring_bytes, kSmallestInbox));
+  const std::size_t budget = std::bit_ceil(std::max(options.loan_budget, kSmallestInbox));
   const std::size_t back = options.duplex ? bytes : 0;
   const bool asymmetric = os::join_barriers();
-  detail::Object first = make_end(bytes, back, 0, asymmetric, type);
-  detail::Object second = make_end(back, bytes, first.id(), asymmetric, type);
+  detail::Object first = make_end(bytes, back, 0, budget, asymmetric, type);
+  detail::Object second = make_end(back, bytes, first.id(), budget, asymmetric, type);
   body_of(first).peer = second.id();
   // Each end has both segments mapped by itself, as if it had been opened.
   detail::Object first_seen = registry::open(first.handle(), Kind::connection, {type.fingerprint, type.name});

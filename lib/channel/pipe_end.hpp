@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "brood/detail/object.hpp"
+#include "channel/chunk_store.hpp"
 #include "channel/fragment_ring.hpp"
 #include "channel/holders.hpp"
 #include "channel/lane.hpp"
@@ -31,6 +32,8 @@ class PipeEnd final : public Transport {
   ~PipeEnd() override;
 
   bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) override;
+  [[nodiscard]] detail::Chunk allocate(std::size_t size_bytes, Deadline deadline) override;
+  bool send(detail::Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) override;
   bool receive(detail::Landing& landing, Deadline deadline) override;
   bool poll(Deadline deadline) override;
   [[nodiscard]] bool readable_now() override;
@@ -79,7 +82,7 @@ class PipeEnd final : public Transport {
   /// what nobody tells us. False if the deadline passed.
   template <class Ready, class Look>
   bool wait(WakeWord& word, registry::Operation operation, Deadline deadline, sync::SpinBudget& budget, Ready ready,
-            Look look) {
+            Look look, WakeWord* also = nullptr) {
     sync::Spinner spinner(budget);
     do {
       if (ready()) {
@@ -92,13 +95,15 @@ class PipeEnd final : public Transport {
       const std::uint32_t deaths = registry::Sleeper::deaths();
       const bool was_cut = search.pause_ns != 0;
       // Armed before the looks: who changes what `look` sees rings the bell as well (look_again in holders.hpp).
+      const os::WordSeen second{also != nullptr ? &also->word : nullptr, also != nullptr ? also->arm() : 0};
       const std::uint32_t armed = arm(word);
       if (look(search) || ready()) return true;
       if (!sleeper || was_cut || search.pause_ns != 0) {
         sleeper.emplace(operation, Kind::connection, mine_object_.id(),
                         search.pause_ns != 0 ? deadline.capped(search.pause_ns) : deadline);
       }
-      const auto woken = sleeper->sleep(word.word, armed, deaths);
+      const auto woken = sleeper->sleep(word.word, armed, deaths, registry::kNobody,
+                                        also != nullptr ? &second : nullptr);
       if (ready()) return true;
       if (woken == registry::Sleeper::Woken::timed_out && deadline.passed()) return false;
     }
@@ -116,6 +121,7 @@ class PipeEnd final : public Transport {
   bool make_room_slowly(std::uint64_t units, Deadline deadline);
   bool wait_for_room(std::uint64_t units, Deadline deadline);
   bool send_large(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline);
+  bool settle_chunks(Deadline deadline);
   bool send_fragments(std::span<const std::span<const std::byte>> parts, std::uint64_t total, std::uint64_t flags,
                       Deadline deadline);
 
@@ -152,6 +158,7 @@ class PipeEnd final : public Transport {
   bool append(detail::Landing& landing, Inflow& in, const Look& found, SpentPins& pins);
   std::byte* place(detail::Landing& landing, Inflow& in, std::size_t more);
   bool too_long(detail::Landing& landing, const Look& found, std::uint64_t total) const;
+  Took take_chunk(detail::Landing& landing, const Look& found);
   void note_taken(const SpentPins& pins) noexcept;
   /// A sender may wait for room, and other receivers for the end of our message.
   void tell_taken(bool finished) noexcept {
@@ -178,6 +185,9 @@ class PipeEnd final : public Transport {
   detail::Object peer_object_;
   EndBody& mine_;
   EndBody* peer_;
+  // What is written in place: in our inbox, and in the other end's.
+  std::shared_ptr<ChunkAccess> in_chunks_ = std::make_shared<ChunkAccess>();
+  std::shared_ptr<ChunkAccess> out_chunks_ = std::make_shared<ChunkAccess>();
   std::atomic<std::uint64_t> enrolment_ = 0;  ///< process << 32 | index of its record
   // What is known of the other end. Guesses: a stale one costs a look.
   std::atomic<registry::Id> watched_ = registry::kNobody;

@@ -1,5 +1,6 @@
 #include "channel/pipe_pins.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "brood/error.hpp"
@@ -10,27 +11,37 @@
 namespace brood::inline v1::channel {
 namespace {
 
-/// Both lanes held: numbers of the messages with handles that can still be received, in order.
-std::vector<std::uint64_t> messages_with_pins(EndBody& inbox) {
-  std::vector<std::uint64_t> out;
+/// Both lanes held: `visit(header, position)` for every fragment in the inbox.
+template <class Visit>
+void for_each_fragment(EndBody& inbox, Visit visit) {
   const FragmentRing ring(inbox);
   Place at = Place::unpack(inbox.head.load());
-  const Token begun = inbox.begun_by.load();
-  const std::uint64_t begun_pins = inbox.begun_pins.load();
-  if (at.inside && begun != 0 && registry::is_alive(process_of(begun)) && begun_pins != 0)
-    out.push_back(begun_pins - 1);
   for (std::uint64_t walked = 0; walked < ring.units();) {
     const std::uint64_t header = ring.header(at.position).load(std::memory_order_acquire);
     if ((header & fragment::kCommitted) == 0) break;
-    if ((header & fragment::kPins) != 0) {
-      PipePins pins{};
-      ring.read(at.position, (header & fragment::kFirst) != 0 ? 8 : 0, &pins, sizeof pins);
-      out.push_back(pins.message);
-    }
+    visit(header, at.position);
     const std::uint64_t units = fragment::units_for(fragment::size_of(header));
     at.position += units;
     walked += units;
   }
+}
+
+/// Both lanes held: numbers of the messages with handles that can still be received, in order.
+std::vector<std::uint64_t> messages_with_pins(EndBody& inbox) {
+  std::vector<std::uint64_t> out;
+  const FragmentRing ring(inbox);
+  const Place at = Place::unpack(inbox.head.load());
+  const Token begun = inbox.begun_by.load();
+  const std::uint64_t begun_pins = inbox.begun_pins.load();
+  if (at.inside && begun != 0 && registry::is_alive(process_of(begun)) && begun_pins != 0)
+    out.push_back(begun_pins - 1);
+  for_each_fragment(inbox, [&](std::uint64_t header, std::uint64_t position) {
+    if ((header & fragment::kPins) == 0) return;
+    PipePins pins{};
+    ring.read(position, (header & fragment::kFirst) != 0 ? 8 : 0, &pins, sizeof pins);
+    out.push_back(pins.message);
+  });
+  if (inbox.chunks.load() != 0) out.push_back(kChunksPin);
   return out;
 }
 
@@ -50,7 +61,13 @@ std::size_t tidy_pins(const Handle& end, std::uint64_t fingerprint) {
     if (senders.timed_out()) return 0;
     if (senders.healed()) repair_senders_side(inbox);
     const InLane receivers(inbox.receivers, inbox.receivers_lock, asymmetric, context, Deadline::now());
-    if (receivers.timed_out() || (!receivers.healed() && inbox.pins_unsure.load() == 0)) return 0;
+    if (receivers.timed_out()) return 0;
+    ChunkAccess access;
+    if (ChunkStore* const chunks = access.find(inbox.chunks)) {
+      chunks->settle(chunks_in_inbox(inbox));
+      chunks->trim();
+    }
+    if (!receivers.healed() && inbox.pins_unsure.load() == 0) return 0;
     const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(inbox));
     inbox.pins_unsure.store(0);
     return dropped;
@@ -58,6 +75,8 @@ std::size_t tidy_pins(const Handle& end, std::uint64_t fingerprint) {
     return 0;  // it was freed meanwhile, and its pins with it
   } catch (const TypeMismatch&) {
     return 0;  // a damaged segment; who opens it is told
+  } catch (const DecodeError&) {
+    return 0;  // a damaged message; who receives it is told
   } catch (const OsError&) {
     return 0;  // out of descriptors or memory: for another gc()
   }
@@ -110,6 +129,23 @@ void SpentPins::drop(std::uint64_t inbox_id) const noexcept {
   for (const std::uint64_t id : ids) {
     if (id != 0) shm::unpin(inbox_id, message, Handle(Kind::none, id));
   }
+}
+
+ChunkRef chunk_ref(EndBody& inbox, std::uint64_t position, std::uint64_t header) {
+  ChunkRef ref{};
+  if (fragment::size_of(header) != sizeof ref)
+    throw DecodeError("a message in a pipe is damaged (a chunk's name of another size)");
+  FragmentRing(inbox).read(position, 0, &ref, sizeof ref);
+  return ref;
+}
+
+std::vector<ChunkStore::Index> chunks_in_inbox(EndBody& inbox) {
+  std::vector<ChunkStore::Index> out;
+  for_each_fragment(inbox, [&](std::uint64_t header, std::uint64_t position) {
+    if ((header & fragment::kInChunk) != 0) out.push_back(chunk_ref(inbox, position, header).index);
+  });
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 void repair_senders_side(EndBody& inbox) noexcept {

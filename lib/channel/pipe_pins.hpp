@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "channel/chunk_store.hpp"
 #include "channel/fragment_ring.hpp"
 
 namespace brood::inline v1::channel {
@@ -43,5 +44,10 @@ struct SpentPins {
 /// Senders' lane held: what a sender left that was killed inside. Moves the tail behind the last committed fragment and
 /// cuts off a message that was not finished. Can be killed and done again.
 void repair_senders_side(EndBody& inbox) noexcept;
+
+/// What a fragment with fragment::kInChunk says. Errors: DecodeError.
+[[nodiscard]] ChunkRef chunk_ref(EndBody& inbox, std::uint64_t position, std::uint64_t header);
+/// Both lanes held: sorted, what the fragments in the inbox name. Errors: DecodeError.
+[[nodiscard]] std::vector<ChunkStore::Index> chunks_in_inbox(EndBody& inbox);
 
 }  // namespace brood::inline v1::channel

@@ -1,4 +1,5 @@
 // The receiving side of an end: waiting, and what becomes of a message that does not come in time. See pipe_take.cpp.
+#include <cstring>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -13,6 +14,15 @@ constinit sync::SpinBudget g_message_spin(1400);
 
 /// Pauses, about a microsecond: a round trip between two processors, and little where both share one.
 constexpr int kGlance = 64;
+
+/// What was written in place, for a receiver that wants it where its own memory is.
+void copy_out(detail::Landing& landing) {
+  const std::size_t size = landing.size_bytes;
+  landing.is_direct = size <= landing.direct.size();
+  std::byte* const to = landing.is_direct ? landing.direct.data() : landing.buffer.grow(size, size);
+  if (size != 0) std::memcpy(to, landing.chunk.data() + landing.skip, size);
+  landing.chunk = {};
+}
 
 }  // namespace
 
@@ -50,7 +60,7 @@ inline bool PipeEnd::take_at_once(detail::Landing& landing) {
   const Place now = Place::unpack(mine_.head.load(std::memory_order_relaxed));
   const std::uint64_t header = inbox.header(now.position).load(std::memory_order_acquire);
   const std::uint64_t size = fragment::size_of(header);
-  constexpr std::uint64_t kSpecial = fragment::kMore | fragment::kPins | fragment::kCut;
+  constexpr std::uint64_t kSpecial = fragment::kMore | fragment::kPins | fragment::kCut | fragment::kInChunk;
   if (now.inside || (header & (fragment::kCommitted | kSpecial)) != fragment::kCommitted ||
       size > landing.direct.size() || size > inbox.fragment_bytes()) {
     return false;
@@ -107,6 +117,7 @@ bool PipeEnd::receive_slowly(detail::Landing& landing, Deadline deadline) {
       case Took::whole:
         tell_taken(was_begun);
         pins.drop(mine_object_.id());
+        if (landing.chunk && !landing.may_stay) copy_out(landing);
         return true;
       case Took::too_long: return true;
       case Took::broken: tell_taken(true); throw_broken_message();

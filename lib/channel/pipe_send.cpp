@@ -103,6 +103,80 @@ bool PipeEnd::send(std::span<const std::byte> payload, std::span<const Handle> h
   return true;
 }
 
+// --- messages in place -----------------------------------------------------------------------------------------------------
+
+detail::Chunk PipeEnd::allocate(std::size_t size_bytes, Deadline deadline) {
+  here();
+  if (peer_may_have_gone() && peer_is_gone(nullptr)) throw_broken_pipe();
+  EndBody& inbox = *peer_;
+  if (size_bytes > inbox.loan_budget)
+    throw NoSpace(name().str() + ": a message of " + std::to_string(size_bytes) + " bytes in place can never fit, " +
+                      "the pipe lends " + std::to_string(inbox.loan_budget) +
+                      "; send it by value, or make the pipe with a larger PipeOptions::loan_budget",
+                  EMSGSIZE);
+  ChunkStore* store = out_chunks_->find(inbox.chunks);
+  if (store == nullptr) {
+    const InLane lane(inbox.senders, inbox.senders_lock, asymmetric(), context(), deadline);
+    if (lane.timed_out()) return {};
+    if (lane.healed()) repair_peer_inbox();
+    store = &out_chunks_->make(inbox.chunks, peer_object_, inbox.loan_budget);
+  }
+  for (;;) {
+    const std::uint32_t seen = store->given_back();
+    // Chunks of the dead are found before more memory is taken.
+    const bool news = store->has_news();
+    if (const auto index = store->allocate(size_bytes, !news, deadline)) return {out_chunks_, *index};
+    if (news && settle_chunks(deadline)) {
+      if (const auto index = store->allocate(size_bytes, true, deadline)) return {out_chunks_, *index};
+    }
+    const auto ready = [&] { return store->given_back() != seen || store->has_news() || peer_has_ended(); };
+    const auto look = [&](Search& search) { return peer_is_gone(&search); };
+    if (deadline.is_poll() ||
+        !wait(inbox.taken, registry::Operation::put, deadline, g_room_spin, ready, look, &store->room()))
+      return {};
+    if (peer_has_ended()) throw_broken_pipe();
+  }
+}
+
+/// False if the lanes could not be had.
+bool PipeEnd::settle_chunks(Deadline deadline) {
+  EndBody& inbox = *peer_;
+  const InLane senders(inbox.senders, inbox.senders_lock, asymmetric(), context(), deadline);
+  if (senders.timed_out()) return false;
+  if (senders.healed()) repair_peer_inbox();
+  const InLane receivers(inbox.receivers, inbox.receivers_lock, asymmetric(), context(), deadline);
+  if (receivers.timed_out()) return false;
+  if (receivers.healed()) inbox.pins_unsure.store(1);
+  (**out_chunks_).settle(chunks_in_inbox(inbox));
+  return true;
+}
+
+bool PipeEnd::send(detail::Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
+  here();
+  if (peer_may_have_gone() && peer_is_gone(nullptr)) throw_broken_pipe();
+  EndBody& inbox = *peer_;
+  ChunkStore* const store = out_chunks_->find(inbox.chunks);
+  if (store == nullptr || (*chunk.of()).id() != store->id())
+    throw UsageError(name().str() + ": this memory was lent by another connection, send it there");
+  if (!store->is_held(chunk.index()))
+    throw UsageError(name().str() + ": this memory was lent to the parent process, who alone can send it");
+  const ChunkRef ref{chunk.index(), static_cast<std::uint32_t>(skip), size_bytes};
+  {
+    InLane lane(inbox.senders, inbox.senders_lock, asymmetric(), context(), deadline);
+    if (lane.timed_out()) return false;
+    if (lane.healed()) repair_peer_inbox();
+    if (!make_room(fragment::units_for(sizeof ref), deadline)) return false;
+    const FragmentRing ring_of_peer(inbox);
+    const Place tail = Place::unpack(inbox.tail.load(std::memory_order_relaxed));
+    ring_of_peer.write(tail.position, 0, &ref, sizeof ref);
+    store->put_into_ring(ref.index);
+    ring_of_peer.commit(inbox, tail, fragment::kInChunk, sizeof ref);
+  }
+  chunk.forget();
+  ring(mine_.sent, mine_);
+  return true;
+}
+
 /// A message with handles, or longer than one fragment. Lane held.
 bool PipeEnd::send_large(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) {
   EndBody& inbox = *peer_;

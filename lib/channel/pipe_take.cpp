@@ -67,6 +67,7 @@ bool PipeEnd::too_long(detail::Landing& landing, const Look& found, std::uint64_
 PipeEnd::Took PipeEnd::take_single(detail::Landing& landing, const Look& found, SpentPins& pins) {
   const FragmentRing inbox(mine_);
   const std::uint64_t size = fragment::size_of(found.header);
+  if ((found.header & fragment::kInChunk) != 0) return take_chunk(landing, found);
   if (landing.most < size && too_long(landing, found, size)) return Took::too_long;
   const bool has_pins = (found.header & fragment::kPins) != 0;
   landing.is_direct = !has_pins && size <= landing.direct.size();
@@ -84,6 +85,24 @@ PipeEnd::Took PipeEnd::take_single(detail::Landing& landing, const Look& found, 
   // message is still there; killed after it, it was ours.
   mine_.head.store(Place{found.at.position + fragment::units_for(size), false}.pack(), std::memory_order_release);
   note_taken(pins);
+  return Took::whole;
+}
+
+/// A message that lies in a chunk. Killed before the head's store, it is in the inbox still, whatever the chunk's word says.
+PipeEnd::Took PipeEnd::take_chunk(detail::Landing& landing, const Look& found) {
+  const ChunkRef ref = chunk_ref(mine_, found.at.position, found.header);
+  landing.size_bytes = ref.size_bytes;
+  landing.too_long = ref.size_bytes > landing.most;
+  if (landing.too_long) return Took::too_long;
+  ChunkStore* const chunks = in_chunks_->find(mine_.chunks);
+  if (chunks == nullptr) throw_damaged("it names a chunk, but there are none");
+  chunks->check(ref);
+  chunks->take_from_ring(ref.index);
+  landing.chunk = detail::Chunk(in_chunks_, ref.index);
+  landing.skip = ref.skip;
+  const std::uint64_t units = fragment::units_for(fragment::size_of(found.header));
+  // SYNC fragment-taken: release, as in take_single(); and the commit.
+  mine_.head.store(Place{found.at.position + units, false}.pack(), std::memory_order_release);
   return Took::whole;
 }
 

@@ -6,6 +6,7 @@
 
 #include "brood/deadline.hpp"
 #include "brood/detail/connection_core.hpp"
+#include "brood/error.hpp"
 #include "brood/handle.hpp"
 #include "os/futex.hpp"
 
@@ -25,6 +26,13 @@ class Transport {
 
   /// False if the deadline passed first; then nothing was sent. Errors: BrokenPipe, OsError.
   virtual bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) = 0;
+  /// Memory to write the next message in; empty if there was none until the deadline. Errors: BrokenPipe, NoSpace,
+  /// UsageError (this transport lends none).
+  [[nodiscard]] virtual detail::Chunk allocate(std::size_t /*size_bytes*/, Deadline /*deadline*/) { throw_lends_none(); }
+  /// Sends what was written there behind `skip` bytes; if not, the chunk is the caller's still.
+  virtual bool send(detail::Chunk& /*chunk*/, std::size_t /*skip*/, std::size_t /*size_bytes*/, Deadline /*deadline*/) {
+    throw_lends_none();
+  }
   /// False if nothing came. Errors: EndOfFile, BrokenMessage, DecodeError, OsError.
   virtual bool receive(detail::Landing& landing, Deadline deadline) = 0;
   /// True once receive() has something to say: a message, its beginning, or the end.
@@ -47,6 +55,9 @@ class Transport {
   Transport(bool may_send, bool may_receive) noexcept : may_send_(may_send), may_receive_(may_receive) {}
 
  private:
+  [[noreturn]] void throw_lends_none() const {
+    throw UsageError(name().str() + ": only the ends of a pipe lend memory; send by value, that copies it once more");
+  }
   const bool may_send_;
   const bool may_receive_;
 };

@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "os/capabilities.hpp"
@@ -93,7 +94,7 @@ void Sleeper::publish(Id blocked_on) noexcept {
 }
 
 Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen,
-                              Id blocked_on) noexcept {
+                              Id blocked_on, const os::WordSeen* also) noexcept {
   if (deadline_.passed()) return Woken::timed_out;
   publish(blocked_on);
   // SYNC leave: what we wait for is published before we look whether that process is still there; leave() frees its
@@ -108,8 +109,15 @@ Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uin
     const bool dying = blocked_on != kNobody && marked_by_kernel(slot(blocked_on));
     until = deadline_.capped(dying ? kDyingTickNs : kTickNs);
   }
-  const os::Wake wake = can.futex_waitv ? os::futex_wait_either(word, seen, death_word(), deaths_seen, until)
-                                        : os::futex_wait(word, seen, until);
+  os::Wake wake{};
+  if (!can.futex_waitv) {
+    wake = os::futex_wait(word, seen, until);
+  } else if (also == nullptr) {
+    wake = os::futex_wait_either(word, seen, death_word(), deaths_seen, until);
+  } else {
+    const std::array<os::WordSeen, 3> words = {{{&word, seen}, *also, {&death_word(), deaths_seen}}};
+    wake = os::futex_wait_any(words.data(), words.size(), until);
+  }
   if (wake == os::Wake::woken) return Woken::look_again;
   return deadline_.passed() ? Woken::timed_out : Woken::tick;
 }

@@ -36,8 +36,9 @@ class Sleeper {
     return death_word().load();
   }
 
-  /// `blocked_on`: the one process whose release is awaited, if there is one.
-  Woken sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen, Id blocked_on = kNobody) noexcept;
+  /// `blocked_on`: the one process whose release is awaited, if there is one. `also`: a second word that may wake us.
+  Woken sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen, Id blocked_on = kNobody,
+              const os::WordSeen* also = nullptr) noexcept;
 
   [[nodiscard]] bool slept() const noexcept { return slept_; }
   [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "brood/deadline.hpp"
+#include "brood/detail/chunk.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "brood/handle.hpp"
 
@@ -31,6 +32,9 @@ struct PipeOptions {
   /// Bytes on the way in one direction, each message with 8 to 15 bytes of overhead; rounded up to a power of two, at
   /// least 4096. Longer messages stream through. Memory of this size is taken at once, for each direction.
   std::size_t ring_bytes = std::size_t{64} << 10;
+  /// Most bytes of messages that are written in place (Connection::loan) on the way in one direction; rounded up to a
+  /// power of two. Address space, once the first is lent; memory is taken as it is used.
+  std::size_t loan_budget = std::size_t{256} << 20;
 };
 
 namespace detail {
@@ -108,10 +112,14 @@ struct Landing {
   std::span<std::byte> direct = {};
   /// Longer messages are not taken.
   std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  /// One that was written in place may be read there.
+  bool may_stay = false;
 
   std::uint64_t size_bytes = 0;  ///< of the message that came, or was too long
   bool is_direct = false;        ///< it is in `direct`, not in `buffer`
   bool too_long = false;         ///< nothing was taken
+  Chunk chunk = {};              ///< it is here, behind `skip` bytes
+  std::size_t skip = 0;
 };
 
 /// Process-local view of one end. What carries the bytes is behind it: shared memory (a pipe) or, for other kinds of
@@ -138,8 +146,19 @@ class ConnectionCore {
   /// A part of some bytes. Errors: UsageError if there is no such part; BrokenPipe.
   bool send_part(BytesView bytes, std::int64_t offset, std::optional<std::int64_t> size, Deadline deadline);
 
+  /// Memory to write the next message in; empty if there was none until the deadline. Errors: BrokenPipe, NoSpace,
+  /// UsageError (a connection of a kind that lends none).
+  [[nodiscard]] Chunk allocate(std::size_t size_bytes, Deadline deadline);
+  /// False if it was not sent; then the chunk is the caller's still. Errors: also UsageError (lent by another connection,
+  /// or to the parent of this forked process).
+  bool send(Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline);
+  /// Waiting without limit ends with a loan or an exception.
+  [[noreturn]] static void refused_loan();
+
   /// False if nothing came until the deadline. Errors: EndOfFile, BrokenMessage, DecodeError.
   bool receive(Received& into, Deadline deadline);
+  /// The bytes are in `into`, or in `chunk`. Nothing if nothing came.
+  std::optional<std::span<const std::byte>> receive_in_place(Received& into, Chunk& chunk, Deadline deadline);
   /// A message of exactly `into.size()` bytes, straight into place. Errors: also DecodeError if the size differs.
   bool receive_raw(std::span<std::byte> into, Deadline deadline);
   /// Nothing if nothing came. Errors: also UsageError (negative), MessageTooLong.

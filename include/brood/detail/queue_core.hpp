@@ -68,8 +68,8 @@ class Message {
   }
   /// The item lies where it was put, and stays there until clear().
   [[nodiscard]] bool is_in_place(std::size_t item = 0) const noexcept { return items_[item].in_chunk != nullptr; }
-  /// The memory of a single item that is in place; its bytes stay where they are.
-  [[nodiscard]] Chunk release_chunk() noexcept { return std::exchange(chunks_.front(), {}); }
+  /// The memory of a single item that is in place, else nothing; its bytes stay where they are.
+  [[nodiscard]] Chunk release_chunk() noexcept { return chunks_.empty() ? Chunk() : std::move(chunks_.front()); }
   /// Memory in use.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return size_; }
   /// Ready for the next items; keeps the memory.

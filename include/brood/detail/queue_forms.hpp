@@ -90,7 +90,11 @@ class GetForms {
   /// Take the oldest item; sleep while the queue is empty.
   /// Errors: QueueClosed (closed here; shut down and empty); DecodeError, or what opening a shared object in the item
   ///         throws — then the item is gone.
-  [[nodiscard]] Item get() { return *self().get_before(Deadline::never()); }
+  [[nodiscard]] Item get() {
+    // A large plain value is copied once, from where it lies to where it shall be.
+    if constexpr (requires { self().copy_of_view(); }) return self().copy_of_view();
+    else return *self().get_before(Deadline::never());
+  }
   [[nodiscard]] std::optional<Item> try_get() { return self().get_before(Deadline::now()); }
   template <class Rep, class Period>
   [[nodiscard]] std::optional<Item> try_get_for(std::chrono::duration<Rep, Period> timeout) {
