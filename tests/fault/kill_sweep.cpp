@@ -76,6 +76,7 @@ Operations all_operations() {
   add_connection_send_operations(all);
   add_connection_recv_operations(all);
   add_connection_end_operations(all);
+  add_connection_loan_operations(all);
   add_value_operations(all);
   add_lifetime_operations(all);
   add_domain_operations(all);

@@ -14,8 +14,9 @@ namespace fault {
 
 using brood::Connection;
 
-/// The smallest ring: 512 units.
-inline const brood::PipeOptions kSmallPipe{.ring_bytes = 4096};
+/// The smallest ring: 512 units; and memory for two messages in place.
+inline constexpr std::size_t kPipeLoans = 2;
+inline const brood::PipeOptions kSmallPipe{.ring_bytes = 4096, .loan_budget = kPipeLoans * 4096};
 
 /// What one attempt to receive came to: a key, kNone if nothing was there, kTorn, or one of these.
 inline constexpr Key kBroken = -2;

@@ -92,6 +92,7 @@ void add_work_queue_operations(Operations& all);
 void add_connection_send_operations(Operations& all);
 void add_connection_recv_operations(Operations& all);
 void add_connection_end_operations(Operations& all);
+void add_connection_loan_operations(Operations& all);
 void add_value_operations(Operations& all);
 void add_lifetime_operations(Operations& all);
 void add_domain_operations(Operations& all);
