@@ -21,7 +21,6 @@ using registry::Id;
 constexpr unsigned kSmallestBits = 12;
 constexpr std::uint64_t kSmallest = std::uint64_t{1} << kSmallestBits;
 constexpr std::uint32_t kMostOfAClass = 1U << 16;
-constexpr std::uint32_t kNone = ~std::uint32_t{0};
 constexpr unsigned kClassShift = 24;
 /// Larger chunks do not keep their memory once they are free.
 constexpr std::uint64_t kKeptBytes = std::uint64_t{32} << 20;
@@ -40,7 +39,6 @@ std::uint64_t lay_out(ChunkStoreBody& body, std::uint64_t budget) noexcept {
     ChunkClass& one = body.classes[i];
     // Twice as many as full ones fit: each may be little more than half full.
     one.most = static_cast<std::uint32_t>(std::min<std::uint64_t>(2 * budget / class_bytes(i), kMostOfAClass));
-    one.first_free.store(kNone);
     one.entries = end;
     end = one.entries + os::round_up(one.most * sizeof(ChunkEntry), kSmallest);
   }
@@ -98,9 +96,7 @@ class ChunkStore::Locked {
       : store_(store),
         got_(sync::acquire(store.body_.lock, {Kind::chunks, store.object_.id()},
                            deadline.is_poll() ? Deadline::after(kPollPatience) : deadline)) {
-    if (got_ == sync::Acquired::timed_out) return;
-    if (got_ == sync::Acquired::healed || store.body_.unsure.load(std::memory_order_relaxed) != 0) [[unlikely]]
-      store.recount();
+    if (got_ == sync::Acquired::healed) store.recount();
   }
   ~Locked() {
     if (*this) sync::release(store_.body_.lock);
@@ -133,79 +129,97 @@ void ChunkStore::for_each_used(Visit visit) const noexcept {
   }
 }
 
-void ChunkStore::push(Index index) noexcept {
-  ChunkClass& one = class_of(index);
-  entry(index).next_free.store(one.first_free.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  one.first_free.store(index, std::memory_order_relaxed);
-}
-
-/// Can be killed anywhere and done again: it stays unsure until the end.
+/// Killed in the middle of growing: the sum is counted anew.
 void ChunkStore::recount() noexcept {
-  body_.unsure.store(1);
-  for (unsigned which = 0; which < body_.classes_used; ++which) body_.classes[which].first_free.store(kNone);
   std::uint64_t in_memory = 0;
-  for_each_used([&](Index index) {
-    const ChunkEntry& one = entry(index);
-    in_memory += one.counted.load();
-    if (ChunkWord::unpack(one.word.load(std::memory_order_acquire)).phase == ChunkPhase::free) push(index);
-  });
+  for_each_used([&](Index index) { in_memory += entry(index).counted.load(); });
   body_.in_memory.store(in_memory);
-  body_.unsure.store(0);
 }
 
-/// Gives back the memory of free chunks, from the largest ones on, until so many bytes are saved. A chunk that is killed
-/// over counts with memory that it has not, until it is used or dropped again.
-std::uint64_t ChunkStore::drop_memory(std::uint64_t wanted) noexcept {
+bool ChunkStore::try_hold(Index index, Id me) noexcept {
+  std::uint64_t free = ChunkWord{}.pack();
+  std::atomic<std::uint64_t>& word = entry(index).word;
+  // SYNC chunk-free: acquire pairs with the release in make_free; what the last owner did with it lies behind us.
+  return word.load(std::memory_order_relaxed) == free &&
+         word.compare_exchange_strong(free, ChunkWord{me, ChunkPhase::held}.pack());
+}
+
+/// Without the lock: a free chunk that counts with enough bytes already. From where the last one was found.
+std::optional<Index> ChunkStore::find_free(unsigned which, std::uint64_t bytes, Id me) noexcept {
+  const std::uint32_t used = body_.classes[which].used.load(std::memory_order_acquire);
+  const std::uint32_t from = found_at_[which].load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < used; ++i) {
+    const std::uint32_t number = from + i < used ? from + i : from + i - used;
+    if (number >= used) continue;
+    const Index index = which << kClassShift | number;
+    if (entry(index).counted.load(std::memory_order_relaxed) < bytes || !try_hold(index, me)) continue;
+    if (entry(index).counted.load() >= bytes) {
+      found_at_[which].store(number, std::memory_order_relaxed);
+      return index;
+    }
+    make_free(index);  // somebody has just dropped its memory
+  }
+  return std::nullopt;
+}
+
+/// Lock held. Takes the memory of free chunks away, from the largest ones on, until so many bytes are saved. Killed in
+/// between, a chunk counts with memory that it does not have, until it is used or dropped again.
+std::uint64_t ChunkStore::drop_memory(std::uint64_t wanted, Id me) noexcept {
   std::uint64_t saved = 0;
   for (unsigned which = body_.classes_used; which-- > 0 && saved < wanted;) {
-    for (Index index = body_.classes[which].first_free.load(); index != kNone && saved < wanted;
-         index = entry(index).next_free.load()) {
+    const std::uint32_t used = body_.classes[which].used.load();
+    for (std::uint32_t number = 0; number < used && saved < wanted; ++number) {
+      const Index index = which << kClassShift | number;
       ChunkEntry& one = entry(index);
+      if (one.counted.load() == 0 || !try_hold(index, me)) continue;
       const std::uint64_t bytes = one.counted.load();
-      if (bytes == 0) continue;
       one.populated.store(0);
       os::give_back_memory(data(index), bytes);
       one.counted.store(0);
       body_.in_memory.fetch_sub(bytes);
+      make_free(index);
       saved += bytes;
     }
   }
   return saved;
 }
 
-/// Lock held: a chunk of this class that counts with so many bytes, and is ours.
-std::optional<Index> ChunkStore::reserve(unsigned which, std::uint64_t bytes, bool may_grow) {
+/// Lock held: a chunk that was not there yet, or has not counted with so much so far.
+std::optional<Index> ChunkStore::grow(unsigned which, std::uint64_t bytes, Id me) {
   ChunkClass& one = body_.classes[which];
-  Index index = one.first_free.load();
-  const bool is_new = index == kNone;
-  if (is_new) {
+  const std::uint64_t free = ChunkWord{}.pack();
+  for (;;) {
     const std::uint32_t used = one.used.load();
-    if (!may_grow || used == one.most) return std::nullopt;
-    index = which << kClassShift | used;
-    constexpr std::uint32_t kPerPage = kSmallest / sizeof(ChunkEntry);
-    if (used % kPerPage == 0) {
-      if (const int error = os::populate(&entry(index), kSmallest); error != 0) return std::nullopt;
+    std::uint32_t number = 0;
+    while (number < used && entry(which << kClassShift | number).word.load(std::memory_order_relaxed) != free) ++number;
+    const Index index = which << kClassShift | number;
+    const bool is_new = number == used;
+    if (is_new && used == one.most) return std::nullopt;
+    // Not held as long as it may not be enough: to let go of it would wake everybody who waits, ourselves too.
+    const std::uint64_t counted = is_new ? 0 : entry(index).counted.load();
+    const std::uint64_t more = bytes > counted ? bytes - counted : 0;
+    const std::uint64_t after = body_.in_memory.load() + more;
+    if (after > body_.budget_bytes) {
+      if (drop_memory(after - body_.budget_bytes, me) == 0) return std::nullopt;
+      continue;
     }
-  }
-  ChunkEntry& chunk = entry(index);
-  const std::uint64_t counted = chunk.counted.load();
-  if (bytes > counted) {
-    if (!may_grow) return std::nullopt;
-    const std::uint64_t more = bytes - counted;
-    const std::uint64_t in_memory = body_.in_memory.load();
-    if (in_memory + more > body_.budget_bytes) {
-      if (!is_new) one.first_free.store(chunk.next_free.load());  // not this one
-      const bool enough = drop_memory(in_memory + more - body_.budget_bytes) >= in_memory + more - body_.budget_bytes;
-      if (!is_new) push(index);
-      if (!enough) return std::nullopt;
+    ChunkEntry& chunk = entry(index);
+    if (is_new) {
+      constexpr std::uint32_t kPerPage = kSmallest / sizeof(ChunkEntry);
+      if (used % kPerPage == 0 && os::populate(&chunk, kSmallest) != 0) return std::nullopt;
+      chunk.counted.store(0);
+      chunk.populated.store(0);
+      chunk.word.store(ChunkWord{me, ChunkPhase::held}.pack());
+      one.used.store(used + 1, std::memory_order_release);
+    } else if (!try_hold(index, me)) {
+      continue;
     }
-    chunk.counted.store(bytes);
-    body_.in_memory.fetch_add(more);
+    if (more != 0) {
+      chunk.counted.store(bytes);
+      body_.in_memory.fetch_add(more);
+    }
+    return index;
   }
-  if (is_new) one.used.fetch_add(1);
-  else one.first_free.store(chunk.next_free.load());
-  chunk.word.store(ChunkWord{registry::self(), ChunkPhase::held}.pack());
-  return index;
 }
 
 // --- what anybody may call -----------------------------------------------------------------------------------------------
@@ -216,10 +230,10 @@ std::optional<Index> ChunkStore::allocate(std::uint64_t size_bytes, bool may_gro
   if (which >= body_.classes_used) return std::nullopt;
   const Id me = registry::self();
   registry::slot(me).claims.fetch_add(1);  // who ends with a chunk in his hands tells those who wait for one
-  std::optional<Index> index;
-  {
+  std::optional<Index> index = find_free(which, bytes, me);
+  if (!index && may_grow) {
     const Locked lock(*this, deadline);
-    if (lock) index = reserve(which, bytes, may_grow);
+    if (lock) index = grow(which, bytes, me);
   }
   if (!index) {
     registry::slot(me).claims.fetch_sub(1);
@@ -246,13 +260,8 @@ void ChunkStore::populate(Index index, std::uint64_t bytes) {
 
 /// The chunk is ours.
 void ChunkStore::make_free(Index index) noexcept {
-  {
-    const Locked lock(*this, Deadline::after(kPollPatience));
-    // SYNC chunk-free: release; whoever gets it next has the lock from us, or from who counted anew.
-    entry(index).word.store(ChunkWord{}.pack(), std::memory_order_release);
-    if (lock) push(index);
-    else body_.unsure.store(1);  // somebody stopped in there; it is counted once he has left
-  }
+  // SYNC chunk-free: release, see try_hold; a full barrier too, before the look whether somebody waits.
+  entry(index).word.exchange(ChunkWord{}.pack());
   body_.given_back.fetch_add(1);
   body_.room.notify_every();
 }
@@ -297,22 +306,23 @@ void ChunkStore::settle(std::span<const Index> in_ring) noexcept {
   const std::uint32_t deaths = registry::death_word().load();
   const Locked lock(*this, Deadline::never());
   for_each_used([&](Index index) {
-    ChunkEntry& one = entry(index);
-    const ChunkWord now = ChunkWord::unpack(one.word.load());
+    std::atomic<std::uint64_t>& word = entry(index).word;
+    std::uint64_t seen = word.load();
+    const ChunkWord now = ChunkWord::unpack(seen);
     if (std::binary_search(in_ring.begin(), in_ring.end(), index)) {
-      one.word.store(ChunkWord{registry::kNobody, ChunkPhase::in_ring}.pack());
+      word.store(ChunkWord{registry::kNobody, ChunkPhase::in_ring}.pack());
     } else if (now.phase == ChunkPhase::in_ring || (now.phase == ChunkPhase::held && !registry::is_alive(now.owner))) {
-      one.word.store(ChunkWord{}.pack());
+      word.compare_exchange_strong(seen, ChunkWord{}.pack());
     }
   });
-  recount();
   body_.deaths_seen.store(deaths);
   body_.given_back.fetch_add(1);
+  body_.room.notify_all();
 }
 
 std::uint64_t ChunkStore::trim() noexcept {
   const Locked lock(*this, Deadline::after(kPollPatience));
-  return lock ? drop_memory(~std::uint64_t{0}) : 0;
+  return lock ? drop_memory(~std::uint64_t{0}, registry::self()) : 0;
 }
 
 // --- ChunkAccess ---------------------------------------------------------------------------------------------------------

@@ -43,13 +43,12 @@ struct ChunkRef {
   std::uint64_t size_bytes;
 };
 
-struct alignas(32) ChunkEntry {
+struct alignas(64) ChunkEntry {
   std::atomic<std::uint64_t> word;       ///< a ChunkWord
-  std::atomic<std::uint64_t> counted;    ///< bytes of it that count against the budget
-  std::atomic<std::uint64_t> populated;  ///< bytes of it that have memory; changed by its owner, or free with the lock
-  std::atomic<std::uint32_t> next_free;
+  std::atomic<std::uint64_t> counted;    ///< bytes of it that count against the budget; changed with the lock
+  std::atomic<std::uint64_t> populated;  ///< bytes of it that have memory; changed by its owner
 };
-static_assert(sizeof(ChunkEntry) == 32);
+static_assert(sizeof(ChunkEntry) == 64);
 
 /// Chunks of one size: a power of two, at least a page. They lie one after the other, and have memory as far as they
 /// were used.
@@ -57,20 +56,18 @@ struct ChunkClass {
   std::uint64_t entries;  ///< offset of the first one's entry, from the body
   std::uint64_t data;     ///< and of its memory
   std::uint32_t most;
-  std::atomic<std::uint32_t> used;        ///< entries below this index have memory
-  std::atomic<std::uint32_t> first_free;  ///< follows from the words
+  std::atomic<std::uint32_t> used;  ///< entries below this index have memory
 };
 
 struct ChunkStoreBody {
   alignas(64) sync::LockBody lock;
   std::uint64_t budget_bytes;
-  std::atomic<std::uint64_t> in_memory;    ///< sum of `counted`; follows from the entries
-  std::atomic<std::uint32_t> unsure;       ///< 1: what follows from the entries has to be counted anew
+  std::atomic<std::uint64_t> in_memory;    ///< sum of `counted`; counted anew by who heals the lock
   std::atomic<std::uint32_t> deaths_seen;  ///< death word up to which chunks of the dead have come back
-  alignas(64) WakeWord room;               ///< those who wait for a chunk
-  std::atomic<std::uint32_t> given_back;   ///< moves on with every chunk that becomes free
   std::uint32_t classes_used;
-  std::array<ChunkClass, 25> classes;  ///< 4 KiB … 64 GiB
+  alignas(64) WakeWord room;              ///< those who wait for a chunk
+  std::atomic<std::uint32_t> given_back;  ///< moves on with every chunk that becomes free
+  std::array<ChunkClass, 25> classes;     ///< 4 KiB … 64 GiB
 };
 /// Where the entries begin.
 inline constexpr std::size_t kChunkEntries = 4096 - shm::kBodyOffset;
@@ -80,8 +77,9 @@ static_assert(kChunkEntries + 4096 == shm::smallest_body(Kind::chunks));
 /// One attachment to the chunks of one container, a queue or an end of a pipe: a segment of their own, that the
 /// container keeps by a pin.
 ///
-/// What is true is each chunk's word and, for those that were on their way into or out of the ring when somebody was
-/// killed, the ring itself: settle().
+/// Free chunks are taken, and given back, by one compare-and-swap of their word. The lock is for growing. What is true is
+/// each chunk's word and, for those that were on their way into or out of the ring when somebody was killed, the ring
+/// itself: settle().
 class ChunkStore {
  public:
   using Index = std::uint32_t;
@@ -131,17 +129,21 @@ class ChunkStore {
   static ChunkStoreBody& body_of(const detail::Object& object) { return *static_cast<ChunkStoreBody*>(object.body()); }
   [[nodiscard]] ChunkEntry& entry(Index index) const noexcept;
   [[nodiscard]] ChunkClass& class_of(Index index) const noexcept;
+  [[nodiscard]] bool try_hold(Index index, registry::Id me) noexcept;
+  [[nodiscard]] std::optional<Index> find_free(unsigned which, std::uint64_t bytes, registry::Id me) noexcept;
+  [[nodiscard]] std::optional<Index> grow(unsigned which, std::uint64_t bytes, registry::Id me);
   void recount() noexcept;
   void make_free(Index index) noexcept;
-  void push(Index index) noexcept;
-  std::uint64_t drop_memory(std::uint64_t wanted) noexcept;
-  [[nodiscard]] std::optional<Index> reserve(unsigned which, std::uint64_t bytes, bool may_grow);
+  std::uint64_t drop_memory(std::uint64_t wanted, registry::Id me) noexcept;
   void populate(Index index, std::uint64_t bytes);
   template <class Visit>
   void for_each_used(Visit visit) const noexcept;
 
   detail::Object object_;
   ChunkStoreBody& body_;
+  /// Where this process found the last one of each class: the next one that comes back is likely to be near, and the
+  /// same one over and over is warm.
+  std::array<std::atomic<std::uint32_t>, 25> found_at_{};
 };
 
 /// The store of one container as this process sees it: attached when it is first needed.

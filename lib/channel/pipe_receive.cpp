@@ -61,6 +61,13 @@ inline bool PipeEnd::take_at_once(detail::Landing& landing) {
   const std::uint64_t header = inbox.header(now.position).load(std::memory_order_acquire);
   const std::uint64_t size = fragment::size_of(header);
   constexpr std::uint64_t kSpecial = fragment::kMore | fragment::kPins | fragment::kCut | fragment::kInChunk;
+  if (landing.may_stay && !now.inside &&
+      (header & (fragment::kCommitted | kSpecial)) == (fragment::kCommitted | fragment::kInChunk)) {
+    if (take_chunk(landing, {Next::fragment, now, header}) == Took::too_long) return true;
+    lane.leave();
+    tell_taken(false);
+    return true;
+  }
   if (now.inside || (header & (fragment::kCommitted | kSpecial)) != fragment::kCommitted ||
       size > landing.direct.size() || size > inbox.fragment_bytes()) {
     return false;

@@ -125,10 +125,9 @@ detail::Chunk PipeEnd::allocate(std::size_t size_bytes, Deadline deadline) {
     const std::uint32_t seen = store->given_back();
     // Chunks of the dead are found before more memory is taken.
     const bool news = store->has_news();
-    if (const auto index = store->allocate(size_bytes, !news, deadline)) return {out_chunks_, *index};
-    if (news && settle_chunks(deadline)) {
-      if (const auto index = store->allocate(size_bytes, true, deadline)) return {out_chunks_, *index};
-    }
+    auto index = store->allocate(size_bytes, !news, deadline);
+    if (!index && news && settle_chunks(deadline)) index = store->allocate(size_bytes, true, deadline);
+    if (index) return {out_chunks_, *index};
     const auto ready = [&] { return store->given_back() != seen || store->has_news() || peer_has_ended(); };
     const auto look = [&](Search& search) { return peer_is_gone(&search); };
     if (deadline.is_poll() ||

@@ -208,23 +208,23 @@ Chunk QueueCore::allocate(std::size_t size_bytes, Deadline deadline) {
     if (producers.healed()) repair_tail(body);
     store = &chunks_->make(body.chunks, object_, body.most_units * 8);
   }
-  std::uint32_t seen = 0;
   Sleeper sleeper(registry::Operation::put, kind_of(object_), object_.id(), deadline);
+  std::uint32_t seen = 0;
   const auto may_allocate = [&] {
     return store->given_back() != seen || store->has_news() || body.shutdown.load(std::memory_order_acquire) != 0;
   };
-  const absl::Cleanup baton = [&] { pass_baton(store->room(), sleeper, may_allocate); };
   for (;;) {
     if (body.shutdown.load(std::memory_order_acquire) != 0)
       throw_closed("it was shut down, nothing can be put any more");
     seen = store->given_back();
     // Chunks of the dead are found before more memory is taken.
     const bool news = store->has_news();
-    if (const auto index = store->allocate(size_bytes, !news, deadline)) return {chunks_, *index};
-    if (news) {
+    auto index = store->allocate(size_bytes, !news, deadline);
+    if (!index && news) {
       settle_chunks(deadline);
-      if (const auto index = store->allocate(size_bytes, true, deadline)) return {chunks_, *index};
+      index = store->allocate(size_bytes, true, deadline);
     }
+    if (index) return {chunks_, *index};
     if (policy == WhenFull::drop_oldest && make_room_by_dropping(deadline)) continue;
     if (policy == WhenFull::drop_newest) body.dropped.fetch_add(1);
     if (deadline.is_poll() || !wait_until_ready(store->room(), sleeper, g_not_full_spin, may_allocate)) return {};

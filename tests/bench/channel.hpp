@@ -23,6 +23,8 @@ struct Workload {
   int producers = 1;
   int consumers = 1;
   int milliseconds = 100;
+  bool in_place = false;  ///< messages are written and read where they lie, and no more of them than their number
+  bool one_core = false;  ///< round trips: both parties on one processor
   [[nodiscard]] bool one_to_one() const { return producers == 1 && consumers == 1; }
   /// Messages that a channel bounded by their number has room for.
   [[nodiscard]] std::size_t depth() const {
@@ -67,5 +69,9 @@ struct Peer {
 [[nodiscard]] Samples run_queue(const Workload& workload);
 /// The same of std::vector<std::byte>, which is encoded and decoded.
 [[nodiscard]] Samples run_queue_of_bytes(const Workload& workload);
+/// brood::pipe, one way, of the same sizes, one to one.
+[[nodiscard]] Samples run_pipe(const Workload& workload);
+/// The same with loans and views.
+[[nodiscard]] Samples run_pipe_in_place(const Workload& workload);
 
 }  // namespace bench

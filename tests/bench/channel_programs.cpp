@@ -43,7 +43,9 @@ std::vector<Peer> program_peers(const Settings& settings) {
     if (somebody_runs_roudi()) return cannot("its daemon runs already, for somebody else");
     return kFits;
   };
+  const auto iceoryx_in_place = [=](Workload w) { return w.in_place ? iceoryx(w) : kNotMeant; };
   std::vector<Peer> peers = {
+      program_peer(settings, "iceoryx-zerocopy", "iceoryx", "libiceoryx-posh-dev", iceoryx_in_place),
       program_peer(settings, "zmq-pushpull", "zmq", "libzmq3-dev", any),
       program_peer(settings, "nng-pushpull", "nng", "libnng-dev", any),
       program_peer(settings, "iceoryx", "iceoryx", "libiceoryx-posh-dev", iceoryx),
@@ -51,9 +53,11 @@ std::vector<Peer> program_peers(const Settings& settings) {
   // Of no python3 there is a note already.
   if (!settings.python.empty()) {
     const auto fit = [](const Workload& w) { return w.shape == Shape::asleep ? kNotMeant : kFits; };
-    peers.push_back({"python-Queue", fit, [settings](const Workload& w) {
-                       return python_peer(settings, {}, "channel " + to_arguments(w)).front().cell();
-                     }});
+    for (const auto& [name, kind] : {std::pair("python-Queue", "queue"), std::pair("python-Pipe", "pipe")})
+      peers.push_back(
+          {name, fit, [settings, kind = kind](const Workload& w) {
+             return python_peer(settings, {}, std::string("channel ") + kind + " " + to_arguments(w)).front().cell();
+           }});
   }
   return peers;
 }

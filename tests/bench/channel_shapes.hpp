@@ -43,6 +43,15 @@ inline void stamp(std::span<std::byte> message, std::uint64_t number) {
   if (message.size() >= 2 * sizeof number)
     std::memcpy(message.data() + message.size() - sizeof number, &number, sizeof number);
 }
+/// In place no more than this is touched.
+inline void stamp_front(std::span<std::byte> message, std::uint64_t number) {
+  std::memcpy(message.data(), &number, sizeof number);
+}
+inline std::uint64_t front_of(std::span<const std::byte> message) {
+  std::uint64_t front = 0;
+  std::memcpy(&front, message.data(), sizeof front);
+  return front;
+}
 /// Errors: std::runtime_error if the two ends differ.
 inline std::uint64_t number_in(std::span<const std::byte> message) {
   std::uint64_t front = 0;
@@ -111,7 +120,7 @@ void run_pair(const Workload& w, Near near, Far far) {
     area.opened.add();
     area.opened.await(2);
     typename C::Sender sender(back, w, 0);
-    pin(1);
+    pin(w.one_core ? 0 : 1);
     far(sender, receiver);
     area.over.await(1);
   });

@@ -3,7 +3,7 @@
 usage: peer.py lock_pair BATCHES                   nanoseconds a pair
        peer.py event_broadcast WAITERS TIMES       microseconds from set() until the last waiter runs
        peer.py start METHOD MEGABYTES TIMES        milliseconds from start() to the end of join()
-       peer.py channel SHAPE BYTES PRODUCERS CONSUMERS MILLISECONDS
+       peer.py channel queue|pipe SHAPE BYTES PRODUCERS CONSUMERS MILLISECONDS IN_PLACE
                                                    Queue, as channel.hpp: microseconds a round trip (SHAPE 0), or messages a second (2)
 """
 import array
@@ -239,9 +239,25 @@ def rate(context, size, producers, consumers, seconds):
     print((last - first) / ((last_at - first_at) / 1e9))
 
 
-def channel(shape, size, producers, consumers, milliseconds):
+class PipeAsQueue:
+    """One way, one to one."""
+
+    def __init__(self, context):
+        self.reader, self.writer = context.Pipe(False)
+        self.get, self.put = self.reader.recv, self.writer.send
+
+    def close(self):
+        pass
+
+    def join_thread(self):
+        pass
+
+
+def channel(kind, shape, size, producers, consumers, milliseconds, _in_place):
     pin_to_two()
     context = multiprocessing.get_context("fork")
+    if kind == "pipe":
+        context.Queue = lambda *_: PipeAsQueue(context)
     seconds = int(milliseconds) / 1000
     if int(shape) == 0:
         round_trips(context, int(size), seconds)

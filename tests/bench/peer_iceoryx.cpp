@@ -79,7 +79,8 @@ class PubSub {
   };
   class Receiver {
    public:
-    Receiver(const Link& link, const Workload& w, int /*which*/) : subscriber_(link.service, options(w)), buffer_(w) {
+    Receiver(const Link& link, const Workload& w, int /*which*/)
+        : subscriber_(link.service, options(w)), buffer_(w), in_place_(w.in_place) {
       if (w.shape != Shape::asleep) return;
       waiting_.emplace();
       waiting_->attachState(subscriber_, iox::popo::SubscriberState::HAS_DATA).or_else([](auto) {
@@ -90,13 +91,15 @@ class PubSub {
       if (waiting_) waiting_->detachState(subscriber_, iox::popo::SubscriberState::HAS_DATA);
     }
     std::uint64_t receive() {
+      std::uint64_t number = 0;
       for (bool got = false;;) {
         subscriber_.take().and_then([&](const void* payload) {
-          std::memcpy(buffer_.data(), payload, buffer_.size());
+          if (in_place_) number = bench::front_of({static_cast<const std::byte*>(payload), buffer_.size()});
+          else std::memcpy(buffer_.data(), payload, buffer_.size());
           subscriber_.release(payload);
           got = true;
         });
-        if (got) return buffer_.number(buffer_.size());
+        if (got) return in_place_ ? number : buffer_.number(buffer_.size());
         if (waiting_) (void)waiting_->wait();
       }
     }
@@ -112,18 +115,21 @@ class PubSub {
     iox::popo::UntypedSubscriber subscriber_;
     std::optional<iox::popo::WaitSet<>> waiting_;
     Buffer buffer_;
+    bool in_place_;
   };
   class Sender {
    public:
-    Sender(const Link& link, const Workload& w, int /*which*/) : publisher_(link.service, options()), buffer_(w) {
+    Sender(const Link& link, const Workload& w, int /*which*/)
+        : publisher_(link.service, options()), buffer_(w), in_place_(w.in_place) {
       // The daemon introduces the two; nothing tells us when.
       while (!publisher_.hasSubscribers()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     void send(std::uint64_t number) {
-      buffer_.stamp(number);
+      if (!in_place_) buffer_.stamp(number);
       publisher_.loan(static_cast<std::uint32_t>(buffer_.size()))
           .and_then([&](void* payload) {
-            std::memcpy(payload, buffer_.data(), buffer_.size());
+            if (in_place_) bench::stamp_front({static_cast<std::byte*>(payload), buffer_.size()}, number);
+            else std::memcpy(payload, buffer_.data(), buffer_.size());
             publisher_.publish(payload);
           })
           .or_else([](auto) { throw std::runtime_error("iceoryx: cannot have memory for a message"); });
@@ -139,6 +145,7 @@ class PubSub {
     Runtime runtime_;
     iox::popo::UntypedPublisher publisher_;
     Buffer buffer_;
+    bool in_place_;
   };
 };
 
