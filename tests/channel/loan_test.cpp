@@ -17,10 +17,15 @@
 #include <utility>
 #include <vector>
 
+#include "brood/broadcast.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
+#include "brood/joinable_queue.hpp"
 #include "brood/lock.hpp"
+#include "brood/priority_queue.hpp"
 #include "brood/queue.hpp"
+#include "brood/simple_queue.hpp"
+#include "brood/work_queue.hpp"
 #include "sync/ladder.hpp"
 
 namespace ladder {
@@ -298,6 +303,35 @@ TEST_F(LoanTest, BatchesMixLargeAndSmall) {
   std::vector<std::string> got;
   while (got.size() < items.size()) (void)queue.get_many(got, 7);
   EXPECT_EQ(got, items);
+}
+
+template <class T>
+void large_items_go_through(const T& item) {
+  brood::WorkQueue<T> work;
+  work.put(item);
+  auto task = work.get();
+  EXPECT_EQ(*task, item);
+  task.done();
+  brood::JoinableQueue<T> joinable;
+  joinable.put(item);
+  EXPECT_EQ(joinable.get(), item);
+  joinable.task_done();
+  brood::PriorityQueue<T> by_priority;
+  by_priority.put(item, 3);
+  EXPECT_EQ(by_priority.get(), item);
+  brood::SimpleQueue<T> simple;
+  simple.put(item);
+  EXPECT_EQ(simple.get(), item);
+  brood::Broadcast<T> news;
+  auto reader = news.subscribe();
+  news.publish(item);
+  EXPECT_EQ(reader.get(), item);
+}
+
+TEST_F(LoanTest, QueuesWithoutChunksTakeLargeItemsToo) {
+  large_items_go_through(*frame(8));
+  large_items_go_through(Floats(50'000, 2));
+  large_items_go_through(std::string(50'000, 's'));
 }
 
 TEST_F(LoanTest, LargeMessagesLeaveTheRingSmallAndGiveTheirMemoryBack) {

@@ -1,8 +1,11 @@
 #include "brood/queue.hpp"
 
+#include <cstdint>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "channel/queue_body.hpp"
 #include "shm/segment.hpp"
@@ -260,6 +263,56 @@ TEST_F(QueueLadder, CountsHoldAtTheirLargestToo) {
     EXPECT_TRUE(opened.try_put(3));
     EXPECT_FALSE(opened.try_put(4));
   }
+}
+
+TEST_F(QueueLadder, TenMillionItemsWait) {
+  constexpr std::size_t kItems = 10'000'000;
+  constexpr std::size_t kBatch = 100'000;
+  brood::Queue<std::uint32_t> queue;
+  std::vector<std::uint32_t> batch(kBatch);
+  for (std::size_t done = 0; done < kItems; done += kBatch) {
+    std::iota(batch.begin(), batch.end(), static_cast<std::uint32_t>(done));
+    queue.put_many(batch);
+  }
+  EXPECT_EQ(queue.qsize(), kItems);
+  std::vector<std::uint32_t> got;
+  std::size_t next = 0;
+  while (next < kItems) {
+    got.clear();
+    (void)queue.get_many(got, kBatch);
+    for (const std::uint32_t one : got) ASSERT_EQ(one, next++);
+  }
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST_F(QueueLadder, TwoHundredFiftySixProcessesOnOneQueue) {
+  constexpr int kProcesses = 256;
+  constexpr int kEach = 40;
+  brood::Queue<int> jobs(100);
+  brood::Queue<long> sums;
+  std::vector<std::unique_ptr<Child>> all;
+  for (int who = 0; who < kProcesses; ++who) {
+    all.push_back(std::make_unique<Child>([&, who](Line&) {
+      if (who % 2 == 0) {
+        for (int i = 0; i < kEach; ++i) jobs.put(who * kEach + i);
+        return;
+      }
+      long sum = 0;
+      for (const int job : jobs) sum += job + 1;
+      sums.put(sum);
+    }));
+  }
+  for (int who = 0; who < kProcesses; who += 2) EXPECT_EQ(all[static_cast<std::size_t>(who)]->wait(), 0);
+  jobs.shutdown();
+  long total = 0;
+  for (int who = 1; who < kProcesses; who += 2) {
+    EXPECT_EQ(all[static_cast<std::size_t>(who)]->wait(), 0);
+    total += sums.get();
+  }
+  long expected = 0;
+  for (int who = 0; who < kProcesses; who += 2)
+    for (int i = 0; i < kEach; ++i) expected += who * kEach + i + 1;
+  EXPECT_EQ(total, expected);
 }
 
 }  // namespace

@@ -174,13 +174,20 @@ std::size_t pick_size(Worker& me) {
   return 2 + me.pick(12);
 }
 
+void put_in_place(brood::Queue<Message>& queue, const Message& message) {
+  brood::Loan<Message> loan = queue.loan(message.size());
+  std::copy(message.begin(), message.end(), loan.begin());
+  queue.put(std::move(loan));
+}
+
 void producer(Worker& me, const Ledger& ledger) {
   for (std::uint32_t count = 1; !me.shall_end(); ++count) {
     const Message message = make_message(message_number(me.token, count), pick_size(me));
     ledger.note(Entry::will_put, message[0], me.token);
     {
       const Waiting waiting(me.seat(), "Queue::put");
-      me.world.queue.put(message);
+      if (me.pick(8) == 0) put_in_place(me.world.queue, message);
+      else me.world.queue.put(message);
     }
     ledger.note(Entry::has_put, message[0], me.token);
     me.count();
@@ -197,7 +204,12 @@ void consumer(Worker& me, const Ledger& ledger) {
     Message message;
     {
       const Waiting waiting(seat, "Queue::get");
-      message = me.world.queue.get();
+      if (me.pick(4) == 0) {
+        const brood::View<Message> view = me.world.queue.get_view();
+        message.assign(view.begin(), view.end());
+      } else {
+        message = me.world.queue.get();
+      }
     }
     if (!message.empty()) seat.taken.store(message[0]);
     if (!is_whole(message)) violation("Queue: a message is torn");

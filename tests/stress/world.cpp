@@ -74,7 +74,9 @@ World::World()
       barrier(kParties, {.action = &on_pass}),
       barrier_mender(LockOptions{OwnerDeath::heal}),
       queue(kQueueItems),
-      jobs({.capacity = kQueueItems, .max_deliveries = 0}) {}
+      jobs({.capacity = kQueueItems, .max_deliveries = 0}) {
+  (void)queue.loan(1);  // from now on it has its chunks
+}
 
 World::World(const World& other)
     : report(brood::Lock::open(other.report.handle())),

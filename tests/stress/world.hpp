@@ -41,7 +41,8 @@ struct World {
   /// The same objects, opened once more by their handles.
   explicit World(const World& other);
   World& operator=(const World&) = delete;
-  static constexpr std::size_t kObjects = 16;
+  /// Files of the domain: theirs, and the chunks of the queue with the pin that keeps them.
+  static constexpr std::size_t kObjects = 16 + 2;
 
   /// Protected bytes and how many of them.
   struct Area {

@@ -127,8 +127,10 @@ class QueueCore {
   bool put(Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
     return put_chunk(chunk, skip, size_bytes, {}, deadline);
   }
-  /// Messages of this size and more go through chunks anyway.
+  /// Messages of this size and more go through chunks anyway, where there are chunks: items of a work queue lie in its
+  /// table until they are done.
   static constexpr std::size_t kChunkFrom = std::size_t{32} << 10;
+  [[nodiscard]] bool goes_in_chunk(std::size_t size_bytes) const;
 
   /// After an unlimited put that was not done. Errors: Full if that is the policy, QueueClosed.
   void refused() const;
@@ -173,7 +175,6 @@ class QueueCore {
   bool get_with(std::size_t most, Deadline deadline, Take take);
   void check_fits(const Piece& piece) const;
   [[noreturn]] void throw_too_large(std::size_t size_bytes) const;
-  [[nodiscard]] bool goes_in_chunk(std::size_t size_bytes) const;
   bool put_large(const Piece& piece, Deadline deadline);
   bool put_chunk(Chunk& chunk, std::size_t skip, std::size_t size_bytes, std::span<const Handle> handles,
                  Deadline deadline);

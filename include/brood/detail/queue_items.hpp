@@ -35,11 +35,14 @@ struct Items {
   template <class Core>
   static bool put(Core& core, const T& item, Deadline deadline) {
     if constexpr (kRaw && sizeof(T) >= QueueCore::kChunkFrom && kLends<Core>) {
-      auto chunk = core.allocate(sizeof(T), deadline);
-      if (!chunk) return false;
-      store_raw(chunk.data(), item);
-      return core.put(chunk, 0, sizeof(T), deadline);
-    } else if constexpr (kRaw && padding_free<T>) {
+      if (core.goes_in_chunk(sizeof(T))) {
+        auto chunk = core.allocate(sizeof(T), deadline);
+        if (!chunk) return false;
+        store_raw(chunk.data(), item);
+        return core.put(chunk, 0, sizeof(T), deadline);
+      }
+    }
+    if constexpr (kRaw && padding_free<T>) {
       return core.put(std::as_bytes(std::span(&item, 1)), {}, deadline);
     } else if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
@@ -47,7 +50,8 @@ struct Items {
       return core.put(bytes, {}, deadline);
     } else {
       if constexpr (kIsRun<T> && kLends<Core>) {
-        if (is_large_run(item)) return put_run(core, item, deadline);
+        if (is_plain_run(item) && core.goes_in_chunk(item.size() * sizeof(typename T::value_type)))
+          return put_run(core, item, deadline);
       }
       const SpareEncoder encoder;
       encode(*encoder, item);
@@ -100,11 +104,10 @@ struct Items {
   static constexpr bool kLends = requires(Core& core, Deadline deadline) {
     core.allocate(std::size_t{}, deadline);
   };
-  /// A run of elements that a memcpy may copy, straight to where its message will lie.
-  [[nodiscard]] static bool is_large_run(const T& item) {
+  /// A run of elements that a memcpy may copy straight to where its message will lie.
+  [[nodiscard]] static bool is_plain_run(const T& item) {
     using Element = typename InPlace<T>::Element;
-    return padding_free<Element> && item.size() * sizeof(Element) >= QueueCore::kChunkFrom &&
-           item.size() <= InPlace<T>::kMostElements;
+    return padding_free<Element> && item.size() <= InPlace<T>::kMostElements;
   }
   template <class Core>
   static bool put_run(Core& core, const T& item, Deadline deadline) {
