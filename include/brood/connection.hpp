@@ -25,6 +25,9 @@
 #include "brood/handle.hpp"
 
 namespace brood::inline v1 {
+namespace detail {
+struct ConnectionMaker;
+}  // namespace detail
 
 /// One end of a conversation in messages of T, and in plain bytes. T is any type that travels (brood/serialize.hpp):
 /// values are copied, shared objects in them are reopened by the receiver.
@@ -92,7 +95,10 @@ class Connection {
       return core_.send(bytes, {}, deadline);
     } else {
       const detail::EncoderLoan encoder;
+      encoder->carry_descriptors();
       detail::encode(*encoder, value);
+      if (!encoder->descriptors().empty()) [[unlikely]]
+        return core_.send_with_descriptors(encoder->bytes(), encoder->handles(), encoder->descriptors(), deadline);
       return core_.send(encoder->bytes(), encoder->handles(), deadline);
     }
   }
@@ -121,7 +127,7 @@ class Connection {
     } else {
       const detail::ReceivedLoan message;
       if (!core_.receive(*message, deadline)) return std::nullopt;
-      Decoder decoder(message->bytes());
+      Decoder decoder(message->bytes(), message->descriptors());
       T value = detail::decode<T>(decoder);
       decoder.finish();
       return value;
@@ -222,6 +228,7 @@ class Connection {
  private:
   template <class U>
   friend std::pair<Connection<U>, Connection<U>> pipe(const PipeOptions& options);
+  friend struct detail::ConnectionMaker;
 
   explicit Connection(detail::ConnectionCore core) noexcept : core_(std::move(core)) {}
 
@@ -256,4 +263,19 @@ template <class T>
   return pipe<T>(PipeOptions{.duplex = duplex});
 }
 
+namespace detail {
+
+/// For the rooms that make connections of other kinds.
+struct ConnectionMaker {
+  template <class T>
+  [[nodiscard]] static Connection<T> make(ConnectionCore core) {
+    return Connection<T>(std::move(core));
+  }
+  template <class T>
+  [[nodiscard]] static const ConnectionCore::Type& type() {
+    return Connection<T>::type();
+  }
+};
+
+}  // namespace detail
 }  // namespace brood::inline v1
