@@ -47,9 +47,10 @@ class Address {
   Address(UnixAddress address) noexcept : where_(std::move(address)) {}  // NOLINT(google-explicit-constructor)
   Address(TcpAddress address) noexcept : where_(std::move(address)) {}   // NOLINT(google-explicit-constructor)
   /// Reads the text form. Implicit, so that `connect<T>(argv[1])` works. Errors: UsageError that shows the text.
-  Address(std::string_view text);                                       // NOLINT(google-explicit-constructor)
+  Address(std::string_view text);                                        // NOLINT(google-explicit-constructor)
   Address(const std::string& text) : Address(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
-  Address(const char* text) : Address(std::string_view(text != nullptr ? text : "")) {}  // NOLINT(google-explicit-constructor)
+  Address(const char* text)
+      : Address(std::string_view(text != nullptr ? text : "")) {}  // NOLINT(google-explicit-constructor)
 
   /// Null if it is of the other family.
   [[nodiscard]] const UnixAddress* unix_address() const noexcept { return std::get_if<UnixAddress>(&where_); }

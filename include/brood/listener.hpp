@@ -60,8 +60,7 @@ class Listener {
 
   /// Errors: AddressInUse; UsageError (a path of more than 107 bytes; options that make no sense; TLS files that cannot be
   ///         used); OsError (also: no such host), PermissionDenied.
-  explicit Listener(const ListenerOptions& options = {})
-      : core_(options, detail::ConnectionMaker::type<T>()) {}
+  explicit Listener(const ListenerOptions& options = {}) : core_(options, detail::ConnectionMaker::type<T>()) {}
 
   /// The next client that is through; sleep until there is one. Clients that take their time over the handshake hold up
   /// nobody. The attempts go on with the handshakes that earlier ones began.

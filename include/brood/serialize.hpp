@@ -46,9 +46,9 @@ namespace brood::inline v1 {
 namespace detail {
 
 /// MessagePack extension types that this library gives a meaning. Part of the wire format: never renumber.
-inline constexpr std::int8_t kExtHandle = 1;  ///< the text of a Handle
-inline constexpr std::int8_t kExtRaw = 2;     ///< 8 bytes of fingerprint, then one value's bytes
-inline constexpr std::int8_t kExtBlock = 3;   ///< 8 bytes of fingerprint, then the bytes of any number of values
+inline constexpr std::int8_t kExtHandle = 1;      ///< the text of a Handle
+inline constexpr std::int8_t kExtRaw = 2;         ///< 8 bytes of fingerprint, then one value's bytes
+inline constexpr std::int8_t kExtBlock = 3;       ///< 8 bytes of fingerprint, then the bytes of any number of values
 inline constexpr std::int8_t kExtDescriptor = 4;  ///< 1 byte: which of the descriptors that came with the message
 
 /// What the kernel lets one message over a Unix socket carry (SCM_MAX_FD).

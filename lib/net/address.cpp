@@ -44,7 +44,11 @@ std::optional<std::string> unescaped(std::string_view text) {
 }
 
 [[noreturn]] void refuse(std::string_view text, const std::string& why) {
-  throw UsageError("'" + escaped(text) + "' is no address: " + why +
+  std::string shown(text);
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  throw UsageError("'" + shown + "' is no address: " + why +
                    "; write unix:/path, unix:@name, tcp:host:port or tcp:[::1]:port");
 }
 

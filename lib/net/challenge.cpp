@@ -58,13 +58,15 @@ std::string answer_to(std::string_view challenge, std::string_view key, Asked as
   text += static_cast<char>(asked);
   text += static_cast<char>(binding.size());
   text += binding;
+  // HMAC pads keys with zeros and hashes long ones: keys of different lengths could be equal to it.
+  text += std::to_string(key.size());
   text += challenge;
   std::array<unsigned char, EVP_MAX_MD_SIZE> mac{};
   unsigned size = 0;
   // An empty key is a key; HMAC() takes a null pointer for "the key of last time".
   const char* const key_bytes = key.empty() ? "" : key.data();
-  if (HMAC(md, key_bytes, static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-           mac.data(), &size) == nullptr) {
+  if (HMAC(md, key_bytes, static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()),
+           text.size(), mac.data(), &size) == nullptr) {
     throw OsError(EIO, "OpenSSL cannot compute the answer to a challenge");
   }
   return {reinterpret_cast<const char*>(mac.data()), size};

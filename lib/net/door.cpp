@@ -140,8 +140,8 @@ bool Door::let_one_in() {
   for (;;) {
     Place from;
     from.size = sizeof from.storage;
-    base::UniqueFd socket(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage), &from.size,
-                                    SOCK_CLOEXEC | SOCK_NONBLOCK));
+    base::UniqueFd socket(
+        ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage), &from.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       switch (errno) {
         case EAGAIN: return false;

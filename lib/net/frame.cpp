@@ -197,14 +197,15 @@ void Incoming::parse_header() {
   arrived_ = 0;
   const bool has_passengers = (flags & FrameHeader::kPassengers) != 0;
   if (has_passengers && !limits_.passengers) refuse("passengers, and they cannot come this way");
-  expect_small(Phase::preface, ((flags & FrameHeader::kMore) != 0 ? kTotalBytes : 0) + (has_passengers ? kCountsBytes : 0));
+  expect_small(Phase::preface,
+               ((flags & FrameHeader::kMore) != 0 ? kTotalBytes : 0) + (has_passengers ? kCountsBytes : 0));
+  if (header_.size < need_) refuse("a piece that is shorter than its preface");
   return step();
 }
 
 void Incoming::parse_preface() {
   const bool has_more = (header_.flags & FrameHeader::kMore) != 0;
   if (phase_ == Phase::preface) {
-    if (header_.size < need_) refuse("a piece that is shorter than its preface");
     header_.size -= static_cast<std::uint32_t>(need_);
     if (has_more) total_ = get_number<std::uint64_t>(small_.data());
     if ((header_.flags & FrameHeader::kPassengers) != 0) {
@@ -224,8 +225,9 @@ void Incoming::parse_preface() {
   }
   if (!has_more) total_ = header_.size;
   if (total_ > limits_.max_message) {
-    throw MessageTooLong("a message of " + std::to_string(total_) + " bytes was announced, and this end takes at most " +
-                         std::to_string(limits_.max_message) + " (max_message)");
+    throw MessageTooLong("a message of " + std::to_string(total_) +
+                         " bytes was announced, and this end takes at most " + std::to_string(limits_.max_message) +
+                         " (max_message)");
   }
   begun_ = true;
   begin_body();

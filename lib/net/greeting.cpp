@@ -33,8 +33,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 }
 
 std::vector<std::byte> frame_of(std::uint8_t kind, std::string_view body) {
-  const auto header =
-      FrameHeader{static_cast<std::uint32_t>(body.size() + 1), FrameHeader::kNote}.packed();
+  const auto header = FrameHeader{static_cast<std::uint32_t>(body.size() + 1), FrameHeader::kNote}.packed();
   std::vector<std::byte> out(header.begin(), header.end());
   out.push_back(static_cast<std::byte>(kind));
   const auto bytes = std::as_bytes(std::span(body));
@@ -52,10 +51,8 @@ std::string printable(std::string_view name) {
 
 [[noreturn]] void throw_refusal(std::string_view body, const std::string& label) {
   switch (body.empty() ? '?' : body.front()) {
-    case kKeyNeeded:
-      throw AuthenticationError(label + ": the listener asks for a key, this end has none (authkey)");
-    case kNoKeyHere:
-      throw AuthenticationError(label + ": this end has a key, the listener has none (authkey)");
+    case kKeyNeeded: throw AuthenticationError(label + ": the listener asks for a key, this end has none (authkey)");
+    case kNoKeyHere: throw AuthenticationError(label + ": this end has a key, the listener has none (authkey)");
     case kWrongKey: throw AuthenticationError(label + ": the other end says that this one does not have the key");
     case kOtherVersion:
       throw TypeMismatch(label + ": the other end does not speak version " + std::to_string(kWireVersion) +
@@ -77,8 +74,8 @@ PeerTerms PeerTerms::read(std::span<const std::byte> note, const Messages& ours,
   const auto fingerprint = get_number<std::uint64_t>(numbers);
   if (fingerprint != ours.type.fingerprint) {
     const std::string name = printable(body.substr(kTypeNumbers));
-    throw TypeMismatch(label + ": this end has messages of type '" + ours.type.name +
-                       "', the other end of type '" + name + "'" +
+    throw TypeMismatch(label + ": this end has messages of type '" + ours.type.name + "', the other end of type '" +
+                       name + "'" +
                        (name == ours.type.name ? " with another structure; build both from the same source"
                                                : "; both ends must be made for the same type"));
   }
@@ -160,8 +157,7 @@ Io Greeting::step() {
     // A client that has left cannot hear us, but what it wrote before is there.
     const bool is_heard = out.is == Io::Is::done;
     if (expects_ == Expects::nothing) {
-      if (!is_heard && role_ == Role::client)
-        throw EndOfFile(label_ + ": the other end closed the connection at once");
+      if (!is_heard && role_ == Role::client) throw EndOfFile(label_ + ": the other end closed the connection at once");
       return {};
     }
     if (in_.is_note()) {
@@ -174,8 +170,7 @@ Io Greeting::step() {
     switch (io.is) {
       case Io::Is::wait: return io;
       case Io::Is::end:
-      case Io::Is::reset:
-        throw EndOfFile(label_ + ": the other end closed the connection during the handshake");
+      case Io::Is::reset: throw EndOfFile(label_ + ": the other end closed the connection during the handshake");
       case Io::Is::failed: throw AuthenticationError(label_ + ": the other end broke off the TLS handshake: " + io.why);
       case Io::Is::done: break;
     }

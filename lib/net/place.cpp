@@ -32,7 +32,8 @@ const Address& as(const Place& place) {
 
 Address address_of_unix(const Place& place) {
   const auto& address = as<sockaddr_un>(place);
-  const std::size_t size = place.size > offsetof(sockaddr_un, sun_path) ? place.size - offsetof(sockaddr_un, sun_path) : 0;
+  const std::size_t size =
+      place.size > offsetof(sockaddr_un, sun_path) ? place.size - offsetof(sockaddr_un, sun_path) : 0;
   if (size == 0) return UnixAddress{};
   if (address.sun_path[0] == '\0') return UnixAddress::abstract(std::string(address.sun_path + 1, size - 1));
   return UnixAddress{std::string(address.sun_path, ::strnlen(address.sun_path, size))};
@@ -53,9 +54,9 @@ Place place_of(const UnixAddress& address) {
   const std::string& path = address.path;
   if (path.empty()) throw UsageError("a Unix address without a path is for listeners only; connect to its address()");
   if (path.size() > kLongestPath) {
-    throw UsageError("the " + std::string(address.is_abstract ? "name" : "path") + " of a Unix socket may have at most " +
-                     std::to_string(kLongestPath) + " bytes, this one has " + std::to_string(path.size()) + ": " +
-                     Address(address).str());
+    throw UsageError("the " + std::string(address.is_abstract ? "name" : "path") +
+                     " of a Unix socket may have at most " + std::to_string(kLongestPath) + " bytes, this one has " +
+                     std::to_string(path.size()) + ": " + Address(address).str());
   }
   if (!address.is_abstract && path.find('\0') != std::string::npos)
     throw UsageError("a path has no zero byte: " + Address(address).str());
@@ -70,7 +71,8 @@ Place place_of(const UnixAddress& address) {
 
 std::vector<Place> places_of(const TcpAddress& address, bool to_listen) {
   const std::string text = Address(address).str();
-  if (address.host.empty()) throw UsageError("a TCP address needs a host; to listen everywhere, say \"0.0.0.0\" or \"::\"");
+  if (address.host.empty())
+    throw UsageError("a TCP address needs a host; to listen everywhere, say \"0.0.0.0\" or \"::\"");
   if (!to_listen && address.port == 0) throw UsageError("cannot connect to port 0: " + text);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -15,9 +15,7 @@ namespace {
 constexpr std::size_t kMost = detail::kMostDescriptors;
 
 /// Ends that mean "the other side, or the way to it, is no more".
-Io gone(int error) {
-  return {.is = error == EPIPE ? Io::Is::end : Io::Is::reset, .error = error};
-}
+Io gone(int error) { return {.is = error == EPIPE ? Io::Is::end : Io::Is::reset, .error = error}; }
 [[nodiscard]] bool is_gone(int error) noexcept {
   switch (error) {
     case EPIPE:
@@ -129,9 +127,7 @@ class PlainStream final : public Stream {
 
 }  // namespace
 
-std::unique_ptr<Stream> plain_stream(base::UniqueFd socket) {
-  return std::make_unique<PlainStream>(std::move(socket));
-}
+std::unique_ptr<Stream> plain_stream(base::UniqueFd socket) { return std::make_unique<PlainStream>(std::move(socket)); }
 
 bool wait_until_ready(int descriptor, short events, Deadline deadline) {
   for (;;) {

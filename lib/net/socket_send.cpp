@@ -27,9 +27,9 @@ class Objects {
     files_.insert(files_.end(), descriptors.begin(), descriptors.end());
     if (files_.size() > detail::kMostDescriptors) {
       throw UsageError(label + ": a message over a Unix socket can carry at most " +
-                       std::to_string(detail::kMostDescriptors) + " unnamed objects and descriptors together, this one has " +
-                       std::to_string(ids_.size()) + " and " + std::to_string(descriptors.size()) +
-                       "; send several messages");
+                       std::to_string(detail::kMostDescriptors) +
+                       " unnamed objects and descriptors together, this one has " + std::to_string(ids_.size()) +
+                       " and " + std::to_string(descriptors.size()) + "; send several messages");
     }
   }
   [[nodiscard]] std::span<const std::uint64_t> ids() const noexcept { return ids_; }
@@ -82,9 +82,10 @@ void SocketTransport::throw_spoilt() const {
 }
 
 Handle SocketTransport::handle() {
-  throw UsageError(label_ +
-                   ": a connection over a socket has no handle: it cannot be opened again, sent, or given to a Process; "
-                   "let the other process connect() for itself, or fork with it");
+  throw UsageError(
+      label_ +
+      ": a connection over a socket has no handle: it cannot be opened again, sent, or given to a Process; "
+      "let the other process connect() for itself, or fork with it");
 }
 
 void SocketTransport::listen_for_refusal() {
@@ -115,7 +116,9 @@ bool SocketTransport::flush_pending(Deadline deadline) {
     const iovec rest{pending_.data(), pending_.size()};
     const Io io = stream_->write({&rest, 1}, {});
     switch (io.is) {
-      case Io::Is::done: pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(io.bytes)); break;
+      case Io::Is::done:
+        pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(io.bytes));
+        break;
       case Io::Is::wait:
         if (deadline.passed() || !wait_until_ready(stream_->socket(), io.events, deadline)) return false;
         break;
@@ -149,8 +152,9 @@ bool SocketTransport::send_with_descriptors(std::span<const std::byte> payload, 
   if (!flush_pending(deadline)) return false;  // and the direction stays "inside"
   Outgoing message(payload, objects.ids(), descriptors.size());
   for (;;) {
-    const Io io = message.done() ? stream_->flush()
-                                 : stream_->write(message.places(), message.begun() ? std::span<const int>() : objects.files());
+    const Io io = message.done()
+                      ? stream_->flush()
+                      : stream_->write(message.places(), message.begun() ? std::span<const int>() : objects.files());
     switch (io.is) {
       case Io::Is::done:
         if (message.done()) {

@@ -84,7 +84,7 @@ class SocketTransport final : public channel::Transport {
   Incoming incoming_;
   bool ended_ = false;
   std::atomic<bool> over_ = false;  ///< a receive throws at once
-  std::string damaged_;  ///< nothing more can be understood, and why
+  std::string damaged_;             ///< nothing more can be understood, and why
   bool too_long_ = false;
 
   std::atomic<bool> peer_is_known_;

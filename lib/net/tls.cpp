@@ -239,8 +239,8 @@ TlsContext::TlsContext(const TlsOptions& options, Role role)
   ERR_clear_error();
   SSL_CTX_set_min_proto_version(context_, TLS1_2_VERSION);
   // A killed peer says no goodbye, and every message says how long it is: an end without words is an end of file.
-  SSL_CTX_set_options(context_, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                    SSL_OP_NO_TICKET);
+  SSL_CTX_set_options(
+      context_, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
   SSL_CTX_set_mode(context_, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   // No resumption: it would be answered by a client that has long gone, and needs a session id context.
   SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_OFF);
