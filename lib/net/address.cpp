@@ -74,8 +74,10 @@ TcpAddress parse_tcp(std::string_view whole, std::string_view rest) {
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   else if (host.find(':') != std::string_view::npos) refuse(whole, "an IPv6 address stands in brackets");
   if (host.empty()) refuse(whole, "the host is missing");
-  if (host.find_first_of("[] %\t\n") != std::string_view::npos || host.find('\0') != std::string_view::npos)
-    refuse(whole, "the host has characters that no host has");
+  for (const char c : host) {
+    if (static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '[' || c == ']')
+      refuse(whole, "the host has characters that no host has");
+  }
   return {std::string(host), number};
 }
 
