@@ -71,8 +71,8 @@ int main(int argc, char** argv) {
 
   std::array<char, 100> text{};
   const ssize_t size = ::read(log.get(), text.data(), text.size());
-  std::cout << "the log, by way of the kernel: " << std::string(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0)
-            << '\n';
+  std::cout << "the log, by way of the kernel: "
+            << std::string(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0) << '\n';
   server.join();
   std::cout << "the server has gone: " << std::boolalpha << (server.exitcode() == 0) << '\n';
 }

@@ -48,6 +48,8 @@ struct ConnectionMaker;
 ///   sender killed inside      next sender goes on    BrokenMessage, once; then goes on   true
 ///   this object closed        ConnectionClosed       ConnectionClosed                    ConnectionClosed
 ///
+/// What follows is about pipes. Connections over sockets are made by brood/listener.hpp, which says what differs.
+///
 /// Wrong ways of a one-way pipe throw WrongDirection. After MessageTooLong an object sends, but reads no more.
 ///
 /// Shape:      two segments for each pipe, of 8 KiB and the ring of each direction (PipeOptions); two mappings and no

@@ -352,8 +352,8 @@ TEST_P(ListenerConformance, DescriptorsAbove256Travel) {
 
 TEST_P(ListenerConformance, DataWithoutItsDescriptorIsAnError) {
   Listener<Descriptor> listener;
-  auto other = worker([](const Address& address) { brood::connect<Descriptor>(address).send_bytes("foo"); },
-                      listener.address());
+  auto other =
+      worker([](const Address& address) { brood::connect<Descriptor>(address).send_bytes("foo"); }, listener.address());
   auto ours = listener.accept();
   EXPECT_THROW((void)ours.recv(), brood::DecodeError);
   other.join();
