@@ -1,4 +1,4 @@
-// Everything brood offers.                                                                     (room: process)
+// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.         (room: process)
 #pragma once
 
 #include "brood/barrier.hpp"
@@ -6,6 +6,7 @@
 #include "brood/condition.hpp"
 #include "brood/connection.hpp"
 #include "brood/deadline.hpp"
+#include "brood/descriptor.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
 #include "brood/event.hpp"

@@ -27,6 +27,9 @@
 #include "brood/loan.hpp"
 
 namespace brood::inline v1 {
+namespace detail {
+struct ConnectionMaker;
+}  // namespace detail
 
 /// One end of a conversation in messages of T, and in plain bytes. T is any type that travels (brood/serialize.hpp):
 /// values are copied, shared objects in them are reopened by the receiver.
@@ -46,6 +49,8 @@ namespace brood::inline v1 {
 ///                                                    always
 ///   sender killed inside      next sender goes on    BrokenMessage, once; then goes on   true
 ///   this object closed        ConnectionClosed       ConnectionClosed                    ConnectionClosed
+///
+/// What follows is about pipes. Connections over sockets are made by brood/listener.hpp, which says what differs.
 ///
 /// Wrong ways of a one-way pipe throw WrongDirection. After MessageTooLong an object sends, but reads no more.
 ///
@@ -94,7 +99,10 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
       return core_.send(bytes, {}, deadline);
     } else {
       const detail::SpareEncoder encoder;
+      encoder->carry_descriptors();
       detail::encode(*encoder, value);
+      if (!encoder->descriptors().empty()) [[unlikely]]
+        return core_.send_with_descriptors(encoder->bytes(), encoder->handles(), encoder->descriptors(), deadline);
       return core_.send(encoder->bytes(), encoder->handles(), deadline);
     }
   }
@@ -123,7 +131,7 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
     } else {
       const detail::SpareReceived message;
       if (!core_.receive(*message, deadline)) return std::nullopt;
-      Decoder decoder(message->bytes());
+      Decoder decoder(message->bytes(), message->descriptors());
       T value = detail::decode<T>(decoder);
       decoder.finish();
       return value;
@@ -263,6 +271,7 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
   [[nodiscard]] detail::ConnectionCore& loan_core() noexcept { return core_; }
   template <class U>
   friend std::pair<Connection<U>, Connection<U>> pipe(const PipeOptions& options);
+  friend struct detail::ConnectionMaker;
 
   explicit Connection(detail::ConnectionCore core) noexcept : core_(std::move(core)) {}
 
@@ -297,4 +306,19 @@ template <class T>
   return pipe<T>(PipeOptions{.duplex = duplex});
 }
 
+namespace detail {
+
+/// For the rooms that make connections of other kinds.
+struct ConnectionMaker {
+  template <class T>
+  [[nodiscard]] static Connection<T> make(ConnectionCore core) {
+    return Connection<T>(std::move(core));
+  }
+  template <class T>
+  [[nodiscard]] static const ConnectionCore::Type& type() {
+    return Connection<T>::type();
+  }
+};
+
+}  // namespace detail
 }  // namespace brood::inline v1

@@ -82,6 +82,19 @@ class PermissionDenied : public OsError {
   ~PermissionDenied() override;
 };
 
+/// The address that a Listener wanted is taken by somebody who lives.
+class AddressInUse : public OsError {
+ public:
+  explicit AddressInUse(const std::string& what) : OsError(EADDRINUSE, what) {}
+  ~AddressInUse() override;
+};
+/// Nobody listens at the address that connect() was given (ECONNREFUSED; ENOENT if its path does not exist).
+class ConnectionRefused : public OsError {
+ public:
+  explicit ConnectionRefused(const std::string& what, int error_number = ECONNREFUSED) : OsError(error_number, what) {}
+  ~ConnectionRefused() override;
+};
+
 /// Base of what is thrown because of other processes, or of bytes that came from them.
 class RuntimeError : public detail::ErrorOf<std::runtime_error> {
  public:
@@ -140,6 +153,31 @@ class ConnectionClosed : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~ConnectionClosed() override;
+};
+/// This Listener object was closed.
+class ListenerClosed : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~ListenerClosed() override;
+};
+/// A deadline passed where a value was demanded.
+class TimeoutError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~TimeoutError() override;
+};
+/// Whoever is at the other end of a new connection did not finish the handshake in time.
+class HandshakeTimeout : public TimeoutError {
+ public:
+  using TimeoutError::TimeoutError;
+  ~HandshakeTimeout() override;
+};
+/// The other end of a new connection did not prove that it has the key, or its certificate is not to be trusted. Both ends
+/// are told.
+class AuthenticationError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~AuthenticationError() override;
 };
 /// Nothing more will come through this Connection: every holder of the other end has closed it or died, and what they
 /// sent has been received. Thrown by every further attempt to receive.

@@ -3,6 +3,7 @@
 
 namespace brood::inline v1 {
 
+class Address;
 class Barrier;
 class BoundedSemaphore;
 template <class T>
@@ -11,6 +12,7 @@ class Condition;
 template <class T>
 class Connection;
 class Deadline;
+class Descriptor;
 class Decoder;
 class Encoder;
 class Error;
@@ -18,6 +20,8 @@ class Event;
 class Handle;
 template <class T>
 class JoinableQueue;
+template <class T>
+class Listener;
 template <class T>
 class Loan;
 class Lock;

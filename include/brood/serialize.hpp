@@ -46,9 +46,13 @@ namespace brood::inline v1 {
 namespace detail {
 
 /// MessagePack extension types that this library gives a meaning. Part of the wire format: never renumber.
-inline constexpr std::int8_t kExtHandle = 1;  ///< the text of a Handle
-inline constexpr std::int8_t kExtRaw = 2;     ///< 8 bytes of fingerprint, then one value's bytes
-inline constexpr std::int8_t kExtBlock = 3;   ///< 8 bytes of fingerprint, then the bytes of any number of values
+inline constexpr std::int8_t kExtHandle = 1;      ///< the text of a Handle
+inline constexpr std::int8_t kExtRaw = 2;         ///< 8 bytes of fingerprint, then one value's bytes
+inline constexpr std::int8_t kExtBlock = 3;       ///< 8 bytes of fingerprint, then the bytes of any number of values
+inline constexpr std::int8_t kExtDescriptor = 4;  ///< 1 byte: which of the descriptors that came with the message
+
+/// What the kernel lets one message over a Unix socket carry (SCM_MAX_FD).
+inline constexpr std::size_t kMostDescriptors = 253;
 
 /// How deep values may nest, in both directions: a message that can be sent can also be read.
 inline constexpr int kMaxDepth = 64;
@@ -82,6 +86,12 @@ class Encoder {
   /// A shared object travels as its handle. The handle is also collected, so that the channel can pin the object until
   /// the receiver has opened it.
   void handle(const Handle& handle);
+  /// An open descriptor: its place among descriptors() travels as the value, a copy of it travels beside the bytes.
+  /// Errors: UsageError if it is none, or if what is encoded here goes where no descriptor can follow.
+  void descriptor(int fd);
+  /// Until clear(): descriptors can follow, or whoever sends the bytes refuses them.
+  void carry_descriptors() noexcept { carries_descriptors_ = true; }
+  [[nodiscard]] const std::vector<int>& descriptors() const noexcept { return descriptors_; }
 
   /// What was written since the last clear(); valid until the next call.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
@@ -117,6 +127,8 @@ class Encoder {
 
   std::vector<std::byte> bytes_;
   std::vector<Handle> handles_;
+  std::vector<int> descriptors_;
+  bool carries_descriptors_ = false;
   int depth_ = 0;
 };
 
@@ -138,7 +150,8 @@ enum class WireType : std::uint8_t { end, nil, boolean, integer, floating, str, 
 /// Lifetime: str(), bin() and ext() return views into the message.
 class Decoder {
  public:
-  explicit Decoder(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}
+  explicit Decoder(std::span<const std::byte> bytes, std::span<int> descriptors = {}) noexcept
+      : bytes_(bytes), descriptors_(descriptors) {}
 
   [[nodiscard]] WireType peek() const noexcept;
   void nil();
@@ -163,6 +176,8 @@ class Decoder {
   [[nodiscard]] std::span<const std::byte> ext(std::int8_t type);
   /// Errors also: HandleError is turned into DecodeError if the text is malformed.
   [[nodiscard]] Handle handle();
+  /// A descriptor that came with the message; the caller owns it from now on. Each can be taken once.
+  [[nodiscard]] int descriptor();
 
   /// An array of exactly `count` elements; `what` names the type for the message.
   void expect_array(std::size_t count, std::string_view what);
@@ -203,6 +218,7 @@ class Decoder {
   [[noreturn]] void wrong(std::string_view expected) const;
 
   std::span<const std::byte> bytes_;
+  std::span<int> descriptors_;
   std::size_t position_ = 0;
   int depth_ = 0;
 };

@@ -20,7 +20,8 @@ Received::Received(Received&& other) noexcept
       size_(std::exchange(other.size_, 0)),
       begin_(std::exchange(other.begin_, 0)),
       held_files_(std::exchange(other.held_files_, {})),
-      held_ids_(std::exchange(other.held_ids_, {})) {}
+      held_ids_(std::exchange(other.held_ids_, {})),
+      descriptors_(std::exchange(other.descriptors_, {})) {}
 
 Received& Received::operator=(Received&& other) noexcept {
   clear();
@@ -30,14 +31,19 @@ Received& Received::operator=(Received&& other) noexcept {
   begin_ = std::exchange(other.begin_, 0);
   held_files_ = std::exchange(other.held_files_, {});
   held_ids_ = std::exchange(other.held_ids_, {});
+  descriptors_ = std::exchange(other.descriptors_, {});
   return *this;
 }
 
 void Received::let_go() noexcept {
   for (const int fd : held_files_) ::close(fd);
   for (const std::uint64_t id : held_ids_) shm::reclaim(base::hex16(id));
+  for (const int fd : descriptors_) {
+    if (fd >= 0) ::close(fd);
+  }
   held_files_.clear();
   held_ids_.clear();
+  descriptors_.clear();
 }
 
 std::byte* Received::grow(std::size_t more, std::uint64_t total) {
@@ -62,6 +68,19 @@ void Received::keep(std::uint64_t id) {
     held_files_.push_back(fd.get());
     (void)fd.release();
   }
+}
+
+void Received::keep(std::uint64_t id, int file) {
+  base::UniqueFd owned(file);
+  held_ids_.push_back(id);
+  held_files_.push_back(file);
+  (void)owned.release();
+}
+
+void Received::add_descriptor(int fd) {
+  base::UniqueFd owned(fd);
+  descriptors_.push_back(fd);
+  (void)owned.release();
 }
 
 ConnectionCore::ConnectionCore(std::unique_ptr<channel::Transport> transport) noexcept
@@ -101,7 +120,7 @@ ConnectionCore ConnectionCore::open(const Handle& handle, const Type& type) {
   return ConnectionCore(channel::PipeEnd::open(handle, type));
 }
 
-std::string ConnectionCore::name() const { return transport_ ? transport_->name().str() : closed_name_; }
+std::string ConnectionCore::name() const { return transport_ ? transport_->label() : closed_name_; }
 
 void ConnectionCore::throw_unusable() const {
   if (state_ == State::moved_from) throw UsageError("this Connection was moved from; use the object it was moved to");
@@ -121,6 +140,11 @@ void ConnectionCore::throw_not_for_receiving() const {
 
 bool ConnectionCore::send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) {
   return for_sending().send(payload, handles, deadline);
+}
+
+bool ConnectionCore::send_with_descriptors(std::span<const std::byte> payload, std::span<const Handle> handles,
+                                           std::span<const int> descriptors, Deadline deadline) {
+  return for_sending().send_with_descriptors(payload, handles, descriptors, deadline);
 }
 
 bool ConnectionCore::send_part(BytesView view, std::int64_t offset, std::optional<std::int64_t> size,
@@ -234,3 +258,12 @@ std::string ConnectionCore::printed() const {
 }
 
 }  // namespace brood::inline v1::detail
+
+namespace brood::inline v1::channel {
+
+bool Transport::send_with_descriptors(std::span<const std::byte>, std::span<const Handle>, std::span<const int>,
+                                      Deadline) {
+  throw UsageError(label() + ": this connection carries no descriptors; they travel over Unix-socket connections only");
+}
+
+}  // namespace brood::inline v1::channel

@@ -1,8 +1,10 @@
 // Transport: what carries the messages of a Connection. One object is one end, in one process.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "brood/deadline.hpp"
 #include "brood/detail/connection_core.hpp"
@@ -33,6 +35,9 @@ class Transport {
   virtual bool send(detail::Chunk& /*chunk*/, std::size_t /*skip*/, std::size_t /*size_bytes*/, Deadline /*deadline*/) {
     throw_lends_none();
   }
+  /// The same, with copies of open descriptors. Errors: also UsageError if this kind of connection cannot carry any.
+  virtual bool send_with_descriptors(std::span<const std::byte> payload, std::span<const Handle> handles,
+                                     std::span<const int> descriptors, Deadline deadline);
   /// False if nothing came. Errors: EndOfFile, BrokenMessage, DecodeError, OsError.
   virtual bool receive(detail::Landing& landing, Deadline deadline) = 0;
   /// True once receive() has something to say: a message, its beginning, or the end.
@@ -40,16 +45,20 @@ class Transport {
 
   /// For waiting on many: arm(), then readable_now(); if it is not, sleep on the word while it holds what was seen.
   struct Bell {
-    const os::Word* word;
+    const os::Word* word;  ///< null: there is a descriptor() instead
     std::uint32_t seen;
   };
   [[nodiscard]] virtual bool readable_now() = 0;
   [[nodiscard]] virtual Bell arm() = 0;
+  /// Instead of a bell without word: polls readable when readable_now() may have become true. -1: the bell has a word.
+  [[nodiscard]] virtual int descriptor() const noexcept { return -1; }
 
   /// By which others open the same end. Counts as a use of it.
   [[nodiscard]] virtual Handle handle() = 0;
   /// The same, for messages: counts as nothing.
   [[nodiscard]] virtual Handle name() const = 0;
+  /// What this end is called in messages.
+  [[nodiscard]] virtual std::string label() const { return name().str(); }
 
  protected:
   Transport(bool may_send, bool may_receive) noexcept : may_send_(may_send), may_receive_(may_receive) {}

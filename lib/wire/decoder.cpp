@@ -302,6 +302,22 @@ Handle Decoder::handle() {
   }
 }
 
+int Decoder::descriptor() {
+  const Head found = head();
+  if (found.type != WireType::ext || found.cut || found.ext_type != kExtDescriptor) [[unlikely]] {
+    wrong("a descriptor (extension type " + std::to_string(kExtDescriptor) + ")");
+  }
+  const std::size_t before = position_;
+  const auto index = take(found);
+  const std::size_t which = index.size() == 1 ? std::to_integer<std::size_t>(index[0]) : descriptors_.size();
+  if (which >= descriptors_.size() || descriptors_[which] < 0) {
+    position_ = before;
+    fail("one of the " + std::to_string(descriptors_.size()) + " descriptors that came with the message",
+         index.size() != 1 ? "no number" : "number " + std::to_string(which) + ", which did not come or is taken");
+  }
+  return std::exchange(descriptors_[which], -1);
+}
+
 void Decoder::expect_array(std::size_t count, std::string_view what) {
   const Head found = head();
   if (found.type != WireType::array || found.cut || found.number != count) [[unlikely]] {

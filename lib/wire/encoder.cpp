@@ -136,6 +136,19 @@ void Encoder::handle(const Handle& handle) {
   handles_.push_back(handle);
 }
 
+void Encoder::descriptor(int fd) {
+  if (!carries_descriptors_)
+    throw UsageError(
+        "a descriptor cannot be sent here: descriptors travel over Unix-socket connections only (brood/listener.hpp)");
+  if (fd < 0) throw UsageError("cannot send a Descriptor that holds nothing; send an optional of it");
+  if (descriptors_.size() == kMostDescriptors)
+    throw UsageError("one message can carry at most " + std::to_string(kMostDescriptors) +
+                     " descriptors; send several messages");
+  const auto index = static_cast<std::byte>(descriptors_.size());
+  ext(kExtDescriptor, {&index, 1});
+  descriptors_.push_back(fd);
+}
+
 std::vector<std::byte> Encoder::take_bytes() noexcept { return std::exchange(bytes_, {}); }
 
 std::vector<Handle> Encoder::take_handles() noexcept { return std::exchange(handles_, {}); }
@@ -143,6 +156,8 @@ std::vector<Handle> Encoder::take_handles() noexcept { return std::exchange(hand
 void Encoder::clear() noexcept {
   bytes_.clear();
   handles_.clear();
+  descriptors_.clear();
+  carries_descriptors_ = false;
 }
 
 void Encoder::throw_too_deep() {

@@ -30,7 +30,8 @@ class LayeringCheck : public ::testing::Test {
       throw std::system_error(errno, std::generic_category(), "mkdtemp " + pattern);
     root_ = pattern;
     std::string build_file;
-    for (const std::string room : {"base", "os", "shm", "registry", "sync", "wire", "channel", "shared", "process"}) {
+    for (const std::string room :
+         {"base", "os", "shm", "registry", "sync", "wire", "channel", "shared", "process", "net"}) {
       write("lib/" + room + "/README.md", "# " + room + "\n");
       write("lib/" + room + "/meson.build", "");
       write("lib/" + room + "/x.hpp", "#include <vector>\n#include \"base/x.hpp\"\n");
@@ -99,8 +100,8 @@ TEST_F(LayeringCheck, FindsAnUpwardIncludeOfTheHeaderOfAll) {
 }
 
 TEST_F(LayeringCheck, FindsEachPairOfStrangers) {
-  for (const auto& [one, other] :
-       {std::pair("sync", "wire"), std::pair("channel", "shared"), std::pair("pool", "manager")}) {
+  for (const auto& [one, other] : {std::pair("sync", "wire"), std::pair("channel", "shared"),
+                                   std::pair("process", "net"), std::pair("pool", "manager")}) {
     for (const auto& [from, to] : {std::pair(one, other), std::pair(other, one)}) {
       for (const std::string room : {from, to}) {
         write("lib/" + room + "/README.md", "");

@@ -9,6 +9,7 @@ build=$2
 source=$3
 shift 3
 outside=$source/tests/packaging/outside.cpp
+net=$source/tests/packaging/outside_net.cpp
 expected='outside: three processes by brood 0.1.0'
 
 work=$(mktemp -d)
@@ -35,6 +36,12 @@ run() {
   say "$1: $answer"
 }
 
+run_net() {
+  answer=$(LD_LIBRARY_PATH=${libdir:-} "$1") || { echo "$1 failed with $?"; exit 1; }
+  [ "$answer" = 'outside: 42 by way of a socket' ] || { echo "$1 printed: $answer"; exit 1; }
+  say "$1: $answer"
+}
+
 # needs PROGRAM LIBRARY: it is linked with the shared library (or, with !, is not)
 linked() {
   if readelf -d "$1" | grep -q 'NEEDED.*libbrood\.so\.0'; then found=shared; else found=static; fi
@@ -56,12 +63,19 @@ case "$way" in
       $(pkg-config --static --libs brood | tr ' ' '\n' | grep -vx -e -lbrood)
     linked "$work/static" static
     run "$work/static"
+    if pkg-config --exists brood-net; then
+      # shellcheck disable=SC2046
+      "$@" -std=c++20 "$net" -o "$work/net" $(pkg-config --cflags --libs brood-net)
+      linked "$work/net" shared
+      run_net "$work/net"
+    fi
+    ! readelf -d "$libdir/libbrood.so.0" | grep -q 'NEEDED.*libssl' || { echo "libbrood itself needs OpenSSL"; exit 1; }
     pkg-config --libs brood-main | grep -q -e '-Wl,--wrap=main' || { echo "brood-main.pc does not wrap main"; exit 1; }
     ;;
   cmake)
     install_tree
     mkdir "$work/project"
-    cp "$outside" "$work/project/"
+    cp "$outside" "$net" "$work/project/"
     cat >"$work/project/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.18)
 project(outside CXX)
@@ -70,6 +84,10 @@ foreach(kind IN ITEMS brood static)
   add_executable(outside-${kind} outside.cpp)
   target_link_libraries(outside-${kind} PRIVATE brood::${kind})
 endforeach()
+if(TARGET brood::net)
+  add_executable(outside-net outside_net.cpp)
+  target_link_libraries(outside-net PRIVATE brood::net)
+endif()
 get_target_property(options brood::main INTERFACE_LINK_OPTIONS)
 if(NOT "-Wl,--wrap=main" IN_LIST options)
   message(FATAL_ERROR "brood::main does not wrap main: ${options}")
@@ -84,6 +102,7 @@ CMAKE
     run "$work/build/outside-brood"
     linked "$work/build/outside-static" static
     run "$work/build/outside-static"
+    [ ! -f "$work/build/outside-net" ] || run_net "$work/build/outside-net"
     # A version that may break its users is refused.
     sed -i 's/find_package(brood 0.1/find_package(brood 0.2/' "$work/project/CMakeLists.txt"
     if cmake -S "$work/project" -B "$work/other" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null 2>&1; then

@@ -60,7 +60,8 @@ class BytesView {
   std::span<const std::byte> bytes_;
 };
 
-/// One received message. Keeps alive the shared objects whose handles are in it until it is destroyed.
+/// One received message. Keeps alive the shared objects whose handles are in it until it is destroyed; owns the
+/// descriptors that came with it and were not taken.
 class Received {
  public:
   Received() = default;
@@ -69,16 +70,18 @@ class Received {
   Received(Received&& other) noexcept;
   Received& operator=(Received&& other) noexcept;
   ~Received() {
-    if (!held_ids_.empty()) let_go();
+    if (!held_files_.empty() || !descriptors_.empty()) let_go();
   }
 
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {buffer_.get() + begin_, size_ - begin_}; }
+  /// Who takes one leaves -1.
+  [[nodiscard]] std::span<int> descriptors() noexcept { return descriptors_; }
   [[nodiscard]] std::vector<std::byte> copy() const { return {bytes().begin(), bytes().end()}; }
   /// Memory in use.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return size_; }
   /// Ready for the next message; keeps the memory.
   void clear() noexcept {
-    if (!held_ids_.empty()) let_go();
+    if (!held_files_.empty() || !descriptors_.empty()) let_go();
     size_ = 0;
     begin_ = 0;
   }
@@ -92,6 +95,10 @@ class Received {
   void begin_at(std::size_t begin) noexcept { begin_ = begin; }
   /// Keeps the object of this identity, open or not. Errors: OsError.
   void keep(std::uint64_t id);
+  /// The same, by a descriptor of its file that somebody else held and sent here. Owned from now on.
+  void keep(std::uint64_t id, int file);
+  /// A descriptor for the receiver of the message. Owned until it is taken.
+  void add_descriptor(int fd);
 
  private:
   void let_go() noexcept;
@@ -101,6 +108,7 @@ class Received {
   std::size_t begin_ = 0;
   std::vector<int> held_files_;
   std::vector<std::uint64_t> held_ids_;
+  std::vector<int> descriptors_;
 };
 using SpareReceived = Spare<Received>;
 extern template class Spare<Received>;
@@ -143,6 +151,9 @@ class ConnectionCore {
 
   /// False if it was not sent until the deadline; then nothing was. Errors: BrokenPipe.
   bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline);
+  /// With copies of open descriptors. Errors: also UsageError if it is not over a Unix socket.
+  bool send_with_descriptors(std::span<const std::byte> payload, std::span<const Handle> handles,
+                             std::span<const int> descriptors, Deadline deadline);
   /// A part of some bytes. Errors: UsageError if there is no such part; BrokenPipe.
   bool send_part(BytesView bytes, std::int64_t offset, std::optional<std::int64_t> size, Deadline deadline);
 

@@ -1,0 +1,60 @@
+// Place: an address as the kernel knows it.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "brood/address.hpp"
+
+namespace brood::inline v1::net {
+
+struct Place {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  [[nodiscard]] const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
+  [[nodiscard]] int family() const noexcept { return storage.ss_family; }
+  [[nodiscard]] Address address() const;
+};
+
+/// Errors: UsageError if the path or name is too long.
+[[nodiscard]] Place place_of(const UnixAddress& address);
+/// All that the name stands for, best first. Errors: OsError if it stands for none.
+[[nodiscard]] std::vector<Place> places_of(const TcpAddress& address, bool to_listen);
+
+/// Where this socket is bound, and where it is connected to.
+[[nodiscard]] Place own_place(int socket);
+[[nodiscard]] Place peer_place(int socket);
+
+/// A close-on-exec stream socket; errors as exceptions. Errors: OsError.
+[[nodiscard]] base::UniqueFd make_socket(int family, bool blocking);
+/// For a connection: messages are not held back, and a peer that vanished is asked after. Says nothing to Unix sockets.
+void tune(int socket) noexcept;
+/// From now on no call on it sleeps. Errors: OsError.
+void set_non_blocking(int socket);
+
+/// The file of a Unix socket that a listener has made. Removed by remove(), in the process that made it, if it is still
+/// the same file.
+class SocketFile {
+ public:
+  SocketFile() = default;
+  /// Binds the socket to a path. What a dead listener left there is removed first. Errors: AddressInUse, PermissionDenied,
+  /// OsError, UsageError (too long).
+  [[nodiscard]] static SocketFile bind(int socket, const std::string& path);
+  /// The same, to a new path in a directory of this user.
+  [[nodiscard]] static SocketFile bind_to_new(int socket);
+  void remove() noexcept;
+
+ private:
+  std::string path_;
+  std::string directory_;  ///< made for such files: removed when it is empty
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  pid_t maker_ = 0;
+};
+
+}  // namespace brood::inline v1::net
