@@ -164,7 +164,7 @@ Chunk ConnectionCore::allocate(std::size_t size_bytes, Deadline deadline) {
   return for_sending().allocate(size_bytes, deadline);
 }
 bool ConnectionCore::send(Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
-  return for_sending().send(chunk, skip, size_bytes, deadline);
+  return for_sending().send_chunk(chunk, skip, size_bytes, deadline);
 }
 void ConnectionCore::refused_loan() { throw UsageError("a loan without limit was not given"); }
 

@@ -33,7 +33,7 @@ class PipeEnd final : public Transport {
 
   bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) override;
   [[nodiscard]] detail::Chunk allocate(std::size_t size_bytes, Deadline deadline) override;
-  bool send(detail::Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) override;
+  bool send_chunk(detail::Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) override;
   bool receive(detail::Landing& landing, Deadline deadline) override;
   bool poll(Deadline deadline) override;
   [[nodiscard]] bool readable_now() override;

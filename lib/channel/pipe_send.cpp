@@ -150,7 +150,7 @@ bool PipeEnd::settle_chunks(Deadline deadline) {
   return true;
 }
 
-bool PipeEnd::send(detail::Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
+bool PipeEnd::send_chunk(detail::Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
   here();
   if (peer_may_have_gone() && peer_is_gone(nullptr)) throw_broken_pipe();
   EndBody& inbox = *peer_;

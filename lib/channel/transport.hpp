@@ -28,16 +28,17 @@ class Transport {
 
   /// False if the deadline passed first; then nothing was sent. Errors: BrokenPipe, OsError.
   virtual bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) = 0;
+  /// The same, with copies of open descriptors. Errors: also UsageError if this kind of connection cannot carry any.
+  virtual bool send_with_descriptors(std::span<const std::byte> payload, std::span<const Handle> handles,
+                                     std::span<const int> descriptors, Deadline deadline);
   /// Memory to write the next message in; empty if there was none until the deadline. Errors: BrokenPipe, NoSpace,
   /// UsageError (this transport lends none).
   [[nodiscard]] virtual detail::Chunk allocate(std::size_t /*size_bytes*/, Deadline /*deadline*/) { throw_lends_none(); }
   /// Sends what was written there behind `skip` bytes; if not, the chunk is the caller's still.
-  virtual bool send(detail::Chunk& /*chunk*/, std::size_t /*skip*/, std::size_t /*size_bytes*/, Deadline /*deadline*/) {
+  virtual bool send_chunk(detail::Chunk& /*chunk*/, std::size_t /*skip*/, std::size_t /*size_bytes*/,
+                          Deadline /*deadline*/) {
     throw_lends_none();
   }
-  /// The same, with copies of open descriptors. Errors: also UsageError if this kind of connection cannot carry any.
-  virtual bool send_with_descriptors(std::span<const std::byte> payload, std::span<const Handle> handles,
-                                     std::span<const int> descriptors, Deadline deadline);
   /// False if nothing came. Errors: EndOfFile, BrokenMessage, DecodeError, OsError.
   virtual bool receive(detail::Landing& landing, Deadline deadline) = 0;
   /// True once receive() has something to say: a message, its beginning, or the end.
@@ -65,7 +66,7 @@ class Transport {
 
  private:
   [[noreturn]] void throw_lends_none() const {
-    throw UsageError(name().str() + ": only the ends of a pipe lend memory; send by value, that copies it once more");
+    throw UsageError(label() + ": only the ends of a pipe lend memory; send by value, that copies it once more");
   }
   const bool may_send_;
   const bool may_receive_;
