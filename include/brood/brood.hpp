@@ -22,4 +22,5 @@
 #include "brood/simple_queue.hpp"
 #include "brood/value.hpp"
 #include "brood/version.hpp"
+#include "brood/wait.hpp"
 #include "brood/work_queue.hpp"

@@ -220,6 +220,7 @@ class Connection {
   }
 
  private:
+  friend struct detail::WaitAccess;
   template <class U>
   friend std::pair<Connection<U>, Connection<U>> pipe(const PipeOptions& options);
 

@@ -3,6 +3,13 @@
 
 namespace brood::inline v1 {
 
+namespace detail {
+class Decoder;
+class Encoder;
+}  // namespace detail
+using Decoder = detail::Decoder;
+using Encoder = detail::Encoder;
+
 class Barrier;
 class BoundedSemaphore;
 template <class T>
@@ -11,8 +18,6 @@ class Condition;
 template <class T>
 class Connection;
 class Deadline;
-class Decoder;
-class Encoder;
 class Error;
 class Event;
 class Handle;
@@ -28,6 +33,7 @@ class Process;
 template <class T>
 class Queue;
 class RLock;
+class ReadyFd;
 class Semaphore;
 template <class T>
 class SimpleQueue;
@@ -37,6 +43,7 @@ template <class T>
 class Task;
 template <class T>
 class Value;
+class Waitable;
 template <class T>
 class WorkQueue;
 

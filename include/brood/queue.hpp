@@ -108,6 +108,7 @@ class Queue : public detail::PutForms<Queue<T>, T>, public detail::GetForms<Queu
   friend std::ostream& operator<<(std::ostream& out, const Queue& queue) { return out << queue.core_.printed(); }
 
  private:
+  friend struct detail::WaitAccess;
   friend class detail::PutForms<Queue<T>, T>;
 
   explicit Queue(detail::QueueCore core) noexcept : core_(std::move(core)) {}
