@@ -1,4 +1,4 @@
-// Everything brood offers.                                                                     (room: process)
+// Everything brood offers.                                                                     (room: wait)
 #pragma once
 
 #include "brood/barrier.hpp"

@@ -224,6 +224,15 @@ class Connection {
   template <class U>
   friend std::pair<Connection<U>, Connection<U>> pipe(const PipeOptions& options);
 
+  /// For who will not sleep. False if there is no room now. Errors: as send(); NoSpace if there never will be.
+  bool send_at_once(const T& value) {
+    if (send_before(value, Deadline::now())) return true;
+    const detail::EncoderLoan encoder;
+    detail::encode(*encoder, value);
+    core_.check_fits_at_once(encoder->bytes().size(), encoder->handles().size());
+    return false;
+  }
+
   explicit Connection(detail::ConnectionCore core) noexcept : core_(std::move(core)) {}
 
   /// Plain data is copied straight between T and the ring.

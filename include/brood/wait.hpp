@@ -45,6 +45,10 @@ struct WaitAccess {
   static const QueueCore& work_queue(const Q& queue) {
     return queue.core().queue();
   }
+  template <class T>
+  static bool send_at_once(Connection<T>& connection, const T& value) {
+    return connection.send_at_once(value);
+  }
 };
 
 /// Has a descriptor that is readable when there is something to do: a listener, say.

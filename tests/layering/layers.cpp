@@ -24,7 +24,7 @@ constexpr std::array kBuilt = {"base", "os", "shm", "registry", "sync", "wire", 
 /// What a public header may include although it is not of the standard library.
 const std::map<std::string, std::string, std::less<>> kPublicExceptions = {
     {"include/brood/detail/codec_fields.hpp", "boost/pfr"},
-    {"include/brood/asio.hpp", "boost/asio"},
+    {"include/brood/asio.hpp", "boost/"},
 };
 
 struct Include {
