@@ -286,7 +286,7 @@ void Waiters::end_all() noexcept {
     thread->join();
     // What they have swallowed is not lost with us: a process that ends in good order wakes nobody.
     for (Watch* watch : thread->left()) {
-      if (watch->has_slept_) watch->source_->pass_on();
+      if (std::exchange(watch->has_slept_, false)) watch->source_->pass_on();
     }
     (void)thread.release();  // a Watch may still name it
   }

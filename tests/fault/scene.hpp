@@ -93,6 +93,7 @@ void add_connection_recv_operations(Operations& all);
 void add_connection_end_operations(Operations& all);
 void add_value_operations(Operations& all);
 void add_lifetime_operations(Operations& all);
+void add_wait_operations(Operations& all);
 void add_domain_operations(Operations& all);
 
 template <class S, class... Arguments>
