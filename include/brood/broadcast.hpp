@@ -56,6 +56,7 @@ class Subscription : public detail::GetForms<Subscription<T>, T> {
   }
 
  private:
+  friend struct detail::WaitAccess;
   template <class U>
   friend class Broadcast;
   explicit Subscription(detail::SubscriptionCore core) noexcept : core_(std::move(core)) {}

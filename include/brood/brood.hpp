@@ -1,4 +1,4 @@
-// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.         (room: process)
+// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: wait)
 #pragma once
 
 #include "brood/barrier.hpp"
@@ -24,4 +24,5 @@
 #include "brood/simple_queue.hpp"
 #include "brood/value.hpp"
 #include "brood/version.hpp"
+#include "brood/wait.hpp"
 #include "brood/work_queue.hpp"

@@ -269,9 +269,19 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
  private:
   friend class detail::LoanForms<Connection<T>, T>;
   [[nodiscard]] detail::ConnectionCore& loan_core() noexcept { return core_; }
+  friend struct detail::WaitAccess;
   template <class U>
   friend std::pair<Connection<U>, Connection<U>> pipe(const PipeOptions& options);
   friend struct detail::ConnectionMaker;
+
+  /// For who will not sleep. False if there is no room now. Errors: as send(); NoSpace if there never will be.
+  bool send_at_once(const T& value) {
+    if (send_before(value, Deadline::now())) return true;
+    const detail::SpareEncoder encoder;
+    detail::encode(*encoder, value);
+    core_.check_fits_at_once(encoder->bytes().size(), encoder->handles().size());
+    return false;
+  }
 
   explicit Connection(detail::ConnectionCore core) noexcept : core_(std::move(core)) {}
 

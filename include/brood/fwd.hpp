@@ -3,6 +3,13 @@
 
 namespace brood::inline v1 {
 
+namespace detail {
+class Decoder;
+class Encoder;
+}  // namespace detail
+using Decoder = detail::Decoder;
+using Encoder = detail::Encoder;
+
 class Address;
 class Barrier;
 class BoundedSemaphore;
@@ -13,8 +20,6 @@ template <class T>
 class Connection;
 class Deadline;
 class Descriptor;
-class Decoder;
-class Encoder;
 class Error;
 class Event;
 class Handle;
@@ -34,6 +39,7 @@ class Process;
 template <class T>
 class Queue;
 class RLock;
+class ReadyFd;
 class Semaphore;
 template <class T>
 class SimpleQueue;
@@ -43,6 +49,7 @@ template <class T>
 class Task;
 template <class T>
 class Value;
+class Waitable;
 template <class T>
 class View;
 template <class T>

@@ -140,6 +140,7 @@ class PriorityQueue : public detail::GetForms<PriorityQueue<T>, T> {
   }
 
  private:
+  friend struct detail::WaitAccess;
   explicit PriorityQueue(detail::PriorityCore core) noexcept : core_(std::move(core)) {}
   [[nodiscard]] static const detail::QueueCore::Type& type() { return detail::Items<T>::type(); }
 

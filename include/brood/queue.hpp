@@ -151,6 +151,7 @@ class Queue : public detail::PutForms<Queue<T>, T>,
   friend std::ostream& operator<<(std::ostream& out, const Queue& queue) { return out << queue.core_.printed(); }
 
  private:
+  friend struct detail::WaitAccess;
   friend class detail::PutForms<Queue<T>, T>;
   friend class detail::LoanForms<Queue<T>, T>;
 

@@ -56,6 +56,7 @@ class SimpleQueue {
   friend std::ostream& operator<<(std::ostream& out, const SimpleQueue& queue) { return out << queue.queue_; }
 
  private:
+  friend struct detail::WaitAccess;
   explicit SimpleQueue(Queue<T> queue) noexcept : queue_(std::move(queue)) {}
 
   Queue<T> queue_;

@@ -6,7 +6,7 @@
 namespace brood::inline v1::base {
 
 /// The order in which nested code takes them: rooms above first.
-enum class ForkOrder : std::uint8_t { children, process, registry, attachments };
+enum class ForkOrder : std::uint8_t { waiters, children, process, registry, attachments };
 
 struct ForkGuard {
   void (*lock)();

@@ -116,17 +116,20 @@ SubscriptionCore::Step SubscriptionCore::step(Copy copy) {
   return Step::taken;
 }
 
+bool SubscriptionCore::is_ready() const {
+  check_usable();
+  BroadcastBody& body = broadcast_body_of(broadcast_->object());
+  return is_committed(BroadcastRing(body).header(position_)) || body.shutdown.load(std::memory_order_acquire) != 0 ||
+         (drops_ && body.oldest.load(std::memory_order_acquire) > position_);
+}
+
 template <class Copy>
 bool SubscriptionCore::get_with(Deadline deadline, Copy copy) {
   check_usable();
   just_missed_ = 0;
   BroadcastBody& body = broadcast_body_of(broadcast_->object());
-  const BroadcastRing ring(body);
   registry::Sleeper sleeper(registry::Operation::get, Kind::broadcast, broadcast_->object().id(), deadline);
-  const auto ready = [&] {
-    return is_committed(ring.header(position_)) || body.shutdown.load(std::memory_order_acquire) != 0 ||
-           (drops_ && body.oldest.load(std::memory_order_acquire) > position_);
-  };
+  const auto ready = [&] { return is_ready(); };
   for (;;) {
     // Read before the ring is found empty: who has seen the shutdown sees all that was published before it.
     const bool is_over = body.shutdown.load(std::memory_order_acquire) != 0;

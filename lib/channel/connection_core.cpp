@@ -235,6 +235,14 @@ std::optional<std::size_t> ConnectionCore::receive_into(std::span<std::byte> buf
 
 bool ConnectionCore::poll(Deadline deadline) { return for_receiving().poll(deadline); }
 
+void ConnectionCore::check_fits_at_once(std::size_t payload_bytes, std::size_t handles) const {
+  if (for_sending().fits_at_once(payload_bytes, handles)) return;
+  throw NoSpace(name() + ": a message of " + std::to_string(payload_bytes) +
+                    " bytes is longer than the ring; a thread that may sleep can stream it (send), others need a pipe "
+                    "with a larger PipeOptions::ring_bytes",
+                EMSGSIZE);
+}
+
 void ConnectionCore::close() noexcept {
   if (state_ != State::open) return;
   closed_name_ = name();

@@ -154,6 +154,18 @@ ItemTable::Outcome ItemTable::take(bool by_call, std::uint32_t& index, bool& fro
   return Outcome::taken;
 }
 
+bool ItemTable::has_room_for_next() {
+  const Ring ring(body_);
+  const std::uint64_t header =
+      ring.header(Cursor::unpack(body_.head.load(std::memory_order_relaxed)).position).load(std::memory_order_acquire);
+  const std::uint64_t size = record::size_of(header);
+  if (!is_committed(header) || record::units_for(size) + 1 > ring.units()) return true;  // take() says what is wrong
+  const std::uint32_t from = work_.search_from.load(std::memory_order_relaxed);
+  const bool fits = free_item() && allocate(blocks_for(size));
+  work_.search_from.store(from, std::memory_order_relaxed);
+  return fits;
+}
+
 std::uint32_t ItemTable::insert(std::int64_t priority, std::span<const std::byte> prefix,
                                 std::span<const std::byte> payload) {
   const std::size_t size = prefix.size() + payload.size();

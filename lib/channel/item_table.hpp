@@ -116,6 +116,8 @@ class ItemTable {
   /// `starved`: there is one, but no room to keep it until it is finished.
   /// Errors: NoSpace, DecodeError (damaged record).
   Outcome take(bool by_call, std::uint32_t& index, bool& from_ring);
+  /// Could the oldest item of the ring be kept until it is finished? Errors: as take().
+  [[nodiscard]] bool has_room_for_next();
   /// The oldest dead letter; kNoItem if there is none.
   std::uint32_t take_letter();
   /// Puts a record into line. kNoItem if there is no room. Errors: NoSpace.

@@ -38,6 +38,10 @@ class PipeEnd final : public Transport {
   bool poll(Deadline deadline) override;
   [[nodiscard]] bool readable_now() override;
   [[nodiscard]] Bell arm() override;
+  [[nodiscard]] bool watch_message(Bell& bell, Search& search) override;
+  [[nodiscard]] std::uint64_t taken_mark() override;
+  [[nodiscard]] bool watch_taken(Bell& bell, Search& search, std::uint64_t mark) override;
+  [[nodiscard]] bool fits_at_once(std::size_t payload_bytes, std::size_t handles) const override;
   [[nodiscard]] Handle handle() override;
   [[nodiscard]] Handle name() const override { return mine_object_.handle(); }
 
@@ -60,15 +64,9 @@ class PipeEnd final : public Transport {
     const registry::Id holder = watched_.load(std::memory_order_relaxed);
     return holder == registry::kNobody || registry::marked_by_kernel(registry::slot(holder));
   }
-  /// One call's search for the end of the other side. A handle in transit may lie in the hands of a dead process, or of one
-  /// whose death is proved but whose files the kernel has yet to close, which nobody is told of: for a while after a
-  /// death, sleeps are cut short and the tidying is tried again.
-  struct Search {
-    bool begun = false;
-    std::uint32_t deaths = 0;
-    std::int64_t pause_ns = 0;  ///< sleep no longer than that; 0: as long as you like
-    std::int64_t until_ns = 0;
-  };
+  /// Search (transport.hpp): a handle in transit may lie in the hands of a dead process, or of one whose death is proved
+  /// but whose files the kernel has yet to close, which nobody is told of: for a while after a death, sleeps are cut
+  /// short and the tidying is tried again.
   /// Looks through its holders; with a search, also after what the dead have left. Errors: what gc() throws.
   bool peer_is_gone(Search* search);
   [[nodiscard]] sync::LockContext context() const noexcept { return {Kind::connection, mine_object_.id()}; }

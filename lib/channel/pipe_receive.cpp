@@ -268,6 +268,23 @@ bool PipeEnd::poll(Deadline deadline) {
 
 bool PipeEnd::readable_now() { return poll(Deadline::now()); }
 
+/// While another receiver is in the middle of a message it is our own bell that rings; which one, only the look says.
+bool PipeEnd::watch_message(Bell& bell, Search& search) {
+  here();
+  WakeWord& sent = peer_ != nullptr ? peer_->sent : mine_.taken;
+  WakeWord* word = &sent;
+  for (;;) {
+    bell = {&word->word, arm(*word)};
+    const bool over = peer_has_ended();
+    const Readable found = readable(over, Deadline::now());
+    if (found == Readable::yes) return true;
+    if (found == Readable::not_yet && !over && look_round(search)) continue;
+    WakeWord* const needed = found == Readable::others ? &mine_.taken : &sent;
+    if (needed == word) return false;
+    word = needed;
+  }
+}
+
 Transport::Bell PipeEnd::arm() {
   here();
   WakeWord& word = peer_ != nullptr ? peer_->sent : mine_.taken;

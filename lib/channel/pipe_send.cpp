@@ -233,4 +233,30 @@ bool PipeEnd::send_fragments(std::span<const std::span<const std::byte>> parts, 
   return true;
 }
 
+std::uint64_t PipeEnd::taken_mark() {
+  here();
+  return peer_ == nullptr ? 0 : peer_->head.load(std::memory_order_acquire);
+}
+
+bool PipeEnd::watch_taken(Bell& bell, Search& search, std::uint64_t mark) {
+  here();
+  if (peer_has_ended()) return true;
+  bell = {&peer_->taken.word, arm(peer_->taken)};
+  if (peer_is_gone(&search) || peer_->head.load(std::memory_order_acquire) != mark) return true;
+  // Another sender may be in the lane, and have kept us out; when it leaves, no bell rings.
+  const bool was_busy = search.is_busy;
+  search.is_busy = peer_->senders.inside.load(std::memory_order_relaxed) != 0 || peer_->senders_lock.word.load() != 0;
+  return was_busy && !search.is_busy;
+}
+
+/// As send_large() counts.
+bool PipeEnd::fits_at_once(std::size_t payload_bytes, std::size_t handles) const {
+  if (peer_ == nullptr) return true;  // it is over: that is what sending says
+  const std::uint64_t one = FragmentRing(*peer_).fragment_bytes();
+  if (handles == 0 && payload_bytes <= one) return true;
+  const std::uint64_t prefix = handles == 0 ? 0 : sizeof(PipePins) + handles * sizeof(std::uint64_t);
+  const std::uint64_t total = prefix + payload_bytes;
+  return total / 8 + 2 + 2 * (total / one + 1) <= peer_->inbox_units;
+}
+
 }  // namespace brood::inline v1::channel

@@ -23,14 +23,6 @@ constinit sync::SpinBudget g_not_full_spin(1400);
 /// Of what lies in a chunk.
 constexpr std::size_t kAlignment = 64;
 
-bool can_append(const QueueBody& body, std::uint64_t units) noexcept {
-  if (body.shutdown.load(std::memory_order_acquire) != 0) return true;
-  const std::uint64_t ring_units = body.ring_units.load(std::memory_order_acquire);
-  const Cursor head = Cursor::unpack(body.head.load(std::memory_order_acquire));
-  const Room room = room_for(body, Cursor::unpack(body.tail.load(std::memory_order_acquire)), head, units, ring_units);
-  return room.items && (room.units || ring_units < body.most_units);
-}
-
 /// Producers' lock held: discards the oldest items until `units` more fit. No room if the consumers' lock cannot be had.
 Room drop_oldest(QueueBody& body, const Object& object, ChunkAccess& chunks, Cursor tail, std::uint64_t units,
                  Deadline deadline) {

@@ -112,4 +112,12 @@ void discard_oldest(QueueBody& body, const Ring& ring, ChunkStore* chunks) {
   discarded.unpin(segment.id);
 }
 
+bool can_append(const QueueBody& body, std::uint64_t units) noexcept {
+  if (body.shutdown.load(std::memory_order_acquire) != 0) return true;
+  const std::uint64_t ring_units = body.ring_units.load(std::memory_order_acquire);
+  const Cursor head = Cursor::unpack(body.head.load(std::memory_order_acquire));
+  const Room room = room_for(body, Cursor::unpack(body.tail.load(std::memory_order_acquire)), head, units, ring_units);
+  return room.items && (room.units || ring_units < body.most_units);
+}
+
 }  // namespace brood::inline v1::channel

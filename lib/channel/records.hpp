@@ -37,6 +37,9 @@ struct Room {
 /// Is there room for a record of `units` behind `tail`?
 Room room_for(const QueueBody& body, Cursor tail, Cursor head, std::uint64_t units, std::uint64_t ring_units) noexcept;
 
+/// Without a lock: would an attempt to put a record of `units` succeed, or say that it is over?
+bool can_append(const QueueBody& body, std::uint64_t units) noexcept;
+
 /// Both locks held: doubles the ring until `needed` more units fit. The store of ring_units is the commit.
 /// Errors: NoSpace.
 void grow(QueueBody& body, const Handle& handle, std::uint64_t needed);

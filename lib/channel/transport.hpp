@@ -51,8 +51,28 @@ class Transport {
   };
   [[nodiscard]] virtual bool readable_now() = 0;
   [[nodiscard]] virtual Bell arm() = 0;
-  /// Instead of a bell without word: polls readable when readable_now() may have become true. -1: the bell has a word.
+  /// Instead of a bell with a word: polls readable when readable_now() may have become true. -1: the bell has a word.
   [[nodiscard]] virtual int descriptor() const noexcept { return -1; }
+
+  /// One wait's search for the end of the other side, and how soon to look again: where nobody may ring.
+  struct Search {
+    bool begun = false;
+    std::uint32_t deaths = 0;
+    std::int64_t pause_ns = 0;  ///< sleep no longer than that; 0: as long as you like
+    std::int64_t until_ns = 0;
+    bool is_busy = false;  ///< somebody else was at it
+  };
+  /// arm() and readable_now() in one, with all that is to be known for sleeping.
+  [[nodiscard]] virtual bool watch_message(Bell& bell, Search& /*search*/) {
+    bell = arm();
+    return readable_now();
+  }
+  /// For one who could not send at once: a mark of what has been taken from what was sent. Once watch_taken() says that
+  /// this has changed (or that all is over), another attempt is worth while.
+  [[nodiscard]] virtual std::uint64_t taken_mark() { return 0; }
+  [[nodiscard]] virtual bool watch_taken(Bell& /*bell*/, Search& /*search*/, std::uint64_t /*mark*/) { return true; }
+  /// Could send() with a deadline in the past ever send a message of this size?
+  [[nodiscard]] virtual bool fits_at_once(std::size_t /*payload_bytes*/, std::size_t /*handles*/) const { return true; }
 
   /// By which others open the same end. Counts as a use of it.
   [[nodiscard]] virtual Handle handle() = 0;

@@ -83,6 +83,27 @@ bool WorkCore::may_take(bool starved, std::uint32_t freed_seen) const {
   return starved ? work.freed.load() != freed_seen : can_read(body);
 }
 
+bool WorkCore::is_ready() const {
+  queue_.check_open();
+  QueueBody& body = body_of(queue_.object());
+  TableBody& work = table_of(body);
+  const auto shut = static_cast<Shutdown>(body.shutdown.load(std::memory_order_acquire));
+  if (shut == Shutdown::immediate) return true;
+  const bool is_settled = work.deaths_seen.load() == registry::death_word().load();
+  if (is_settled && work.in_line.load() != 0) return true;
+  if (is_settled && shut == Shutdown::open && !can_read(body)) return false;
+  // What the dead held may come back, an item of the ring may find no room: that is seen under the lock only.
+  const SideLock lock(body, body.consumers, context_of(queue_.object()), Deadline::now());
+  if (lock.timed_out()) return may_take(false, 0);
+  ItemTable table(body);
+  table.settle();
+  if (work.in_line.load() != 0) return true;
+  if (!can_read(body)) return shut != Shutdown::open && (work.leased.load() == 0 || table.holds_any(registry::self()));
+  if (table.has_room_for_next() || work.leased.load() == 0) return true;
+  work.starved.store(1);
+  return false;
+}
+
 std::optional<Leased> WorkCore::take(Deadline deadline, bool by_call) {
   queue_.check_open();
   QueueBody& body = body_of(queue_.object());

@@ -39,9 +39,8 @@ Wake futex_wait(const Word& word, std::uint32_t seen, Deadline deadline) noexcep
 }
 
 Wake futex_wait_any(const WordSeen* words, unsigned count, Deadline deadline) noexcept {
-  constexpr unsigned kMost = 8;
-  std::array<futex_waitv, kMost> waiters{};
-  if (count > kMost) count = kMost;
+  std::array<futex_waitv, kMostWords> waiters;  // not cleared: most sleeps are on two words
+  if (count > kMostWords) count = kMostWords;
   for (unsigned i = 0; i < count; ++i) {
     waiters[i] = {words[i].seen, reinterpret_cast<std::uintptr_t>(words[i].word), FUTEX_32, 0};
   }

@@ -21,7 +21,8 @@ Wake futex_wait(const Word& word, std::uint32_t seen, Deadline deadline) noexcep
 Wake futex_wait_either(const Word& a, std::uint32_t a_seen, const Word& b, std::uint32_t b_seen,
                        Deadline deadline) noexcept;
 
-/// The same over up to 8 words.
+/// The same over up to kMostWords words; those beyond are not slept on.
+inline constexpr unsigned kMostWords = 128;
 struct WordSeen {
   const Word* word;
   std::uint32_t seen;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <ranges>
 
 #include "os/capabilities.hpp"
 
@@ -16,6 +17,9 @@ constexpr std::int64_t kTickNs = 1'000'000'000;
 constexpr std::int64_t kDyingTickNs = 1'000'000;
 /// Without futex_waitv a death cannot wake us: look this often.
 constexpr std::int64_t kPollNs = 20'000'000;
+/// Nor can more than one word: look at all of them, at first so often, in the end as seldom as this.
+constexpr std::int64_t kFirstPauseNs = 100'000;
+constexpr std::int64_t kLastPauseNs = 5'000'000;
 
 /// The calling thread's record in its process's slot, given back when the thread ends.
 class OwnRecord {
@@ -118,6 +122,30 @@ Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uin
     const std::array<os::WordSeen, 3> words = {{{&word, seen}, *also, {&death_word(), deaths_seen}}};
     wake = os::futex_wait_any(words.data(), words.size(), until);
   }
+  if (wake == os::Wake::woken) return Woken::look_again;
+  return deadline_.passed() ? Woken::timed_out : Woken::tick;
+}
+
+Sleeper::Woken Sleeper::sleep_any(std::span<const os::WordSeen> words, std::span<const Id> blocked_on,
+                                  Deadline until) noexcept {
+  if (deadline_.passed()) return Woken::timed_out;
+  // For leave(), which asks whether anybody waits for a process at all, one of them is as good as all.
+  publish(blocked_on.empty() ? kNobody : blocked_on.front());
+  // SYNC leave: as in sleep().
+  if (!std::ranges::all_of(blocked_on, is_alive_seq_cst)) return Woken::look_again;
+  slept_ = true;
+  const auto& can = os::capabilities();
+  if (!can.futex_waitv) {
+    pause_ns_ = pause_ns_ == 0 ? kFirstPauseNs : std::min(2 * pause_ns_, kLastPauseNs);
+    const bool changed = std::ranges::any_of(words, [](const os::WordSeen& of) { return of.word->load() != of.seen; });
+    if (changed) return Woken::look_again;
+    until = until.capped(pause_ns_);
+  } else if (can.tick) {
+    const bool dying = std::ranges::any_of(blocked_on, [](Id id) { return marked_by_kernel(slot(id)); });
+    until = until.capped(dying ? kDyingTickNs : kTickNs);
+  }
+  const os::Wake wake = can.futex_waitv ? os::futex_wait_any(words.data(), static_cast<unsigned>(words.size()), until)
+                                        : os::futex_wait(*words.front().word, words.front().seen, until);
   if (wake == os::Wake::woken) return Woken::look_again;
   return deadline_.passed() ? Woken::timed_out : Woken::tick;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "brood/deadline.hpp"
 #include "brood/handle.hpp"
@@ -40,6 +41,11 @@ class Sleeper {
   Woken sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen, Id blocked_on = kNobody,
               const os::WordSeen* also = nullptr) noexcept;
 
+  /// The same over many words, of which the caller makes the death word one. `blocked_on`: all processes whose release is
+  /// awaited. `until`: no longer than that, which is a tick unless the deadline has passed.
+  /// Without futex_waitv the words are looked at every few milliseconds.
+  Woken sleep_any(std::span<const os::WordSeen> words, std::span<const Id> blocked_on, Deadline until) noexcept;
+
   [[nodiscard]] bool slept() const noexcept { return slept_; }
   [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
 
@@ -53,6 +59,7 @@ class Sleeper {
   Kind kind_;
   Operation operation_;
   bool slept_ = false;
+  std::int64_t pause_ns_ = 0;  ///< between looks, without futex_waitv
 };
 
 }  // namespace brood::inline v1::registry

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "brood/detail/wait_source.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "registry/objects.hpp"
@@ -89,7 +90,12 @@ class Locked {
     settle();
   }
   void break_it() noexcept {
-    body_.broken.store(1);
+    if (!is_broken()) {
+      body_.broken.store(1);
+      // Also if no party waits: somebody may watch.
+      body_.bell.fetch_add(1);
+      rang_ = true;
+    }
     settle();
   }
   [[nodiscard]] bool is_broken() const noexcept { return body_.broken.load() != 0; }
@@ -336,6 +342,53 @@ std::size_t Barrier::n_waiting() const {
 }
 
 bool Barrier::broken() const { return body_of(object_).broken.load() != 0; }
+
+namespace {
+
+/// In a wait for many: has the pass of that time ended, or is the barrier broken? The watcher is no party.
+class BarrierSource final : public detail::WaitSource {
+ public:
+  BarrierSource(const detail::Object& barrier, std::uint64_t since)
+      : object_(barrier), body_(body_of(barrier)), since_(since), deaths_(registry::Sleeper::deaths()) {
+    find_dead_party();
+  }
+  [[nodiscard]] bool look() override {
+    if (const std::uint32_t deaths = registry::Sleeper::deaths(); deaths != std::exchange(deaths_, deaths))
+      find_dead_party();
+    // These change before the bell does.
+    found_ = detail::barrier_now(object_);
+    return found_ != since_ || body_.broken.load() != 0;
+  }
+  [[nodiscard]] bool watch(Bell& bell) override {
+    bell = {.word = &body_.bell, .seen = body_.bell.load()};
+    return look();
+  }
+  void begin_anew() noexcept override { since_ = found_; }
+  [[nodiscard]] Handle object() const override { return object_.handle(); }
+
+ private:
+  /// The parties may all be elsewhere: then nobody else looks.
+  void find_dead_party() {
+    Locked locked(object_);
+    if (locked.has_dead_party()) locked.break_it();
+  }
+  const detail::Object& object_;
+  BarrierBody& body_;
+  std::uint64_t since_;
+  std::uint64_t found_ = since_;
+  std::uint32_t deaths_;
+};
+
+}  // namespace
+
+std::uint64_t detail::barrier_now(const Object& barrier) {
+  const BarrierBody& body = body_of(barrier);
+  const std::uint64_t epoch = body.epoch.load();
+  return body.ended.load() >> 2 == epoch ? epoch + 1 : epoch;
+}
+detail::WaitSourcePointer detail::barrier_source(const Object& barrier, std::uint64_t since) {
+  return std::make_unique<BarrierSource>(barrier, since);
+}
 
 std::ostream& operator<<(std::ostream& out, const Barrier& barrier) {
   return out << "<Barrier " << barrier.handle() << " waiting=" << barrier.n_waiting() << '/' << barrier.parties()

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "brood/detail/wait_source.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "registry/objects.hpp"
@@ -46,7 +47,7 @@ constexpr std::uint32_t kEntries = 16384;
 struct ConditionBody {
   sync::LockBody lock;  ///< guards the table; take it as Table only, which finishes what a killed owner began
   std::atomic<std::uint32_t> used;
-  std::uint32_t reserved;
+  os::Word notified;  ///< notifications (31) | somebody who is no waiter may sleep on it (1)
   std::atomic<std::uint64_t> next_ticket;
   std::atomic<std::uint64_t> passing;  ///< a notification on its way: giver's index << 32 | receiver's index + 1; or 0
   alignas(64) std::array<Entry, kEntries> entries;
@@ -76,6 +77,13 @@ Entry* longest_waiting(ConditionBody& body, std::uint64_t before) noexcept {
       best = &entry;
   }
   return best;
+}
+
+/// For those who only watch (brood/wait.hpp): they see every notification and take none. The table's lock is held.
+void tell_watchers(ConditionBody& body) noexcept {
+  std::uint32_t seen = body.notified.load(std::memory_order_relaxed);
+  while (!body.notified.compare_exchange_weak(seen, (seen & ~1U) + 2)) {}
+  if ((seen & 1) != 0) os::futex_wake_all(body.notified);
 }
 
 void notify_entry(Entry& entry, std::uint64_t before) noexcept {
@@ -250,6 +258,7 @@ void Condition::notify(std::int64_t count) {
   if (count <= 0) return;
   ConditionBody& body = body_of(object_);
   const Table table(body, {Kind::condition, object_.id()});
+  tell_watchers(body);
   const std::uint64_t now = body.next_ticket.load();
   for (; count > 0; --count) {
     Entry* next = longest_waiting(body, now);
@@ -261,11 +270,49 @@ void Condition::notify(std::int64_t count) {
 void Condition::notify_all() {
   ConditionBody& body = body_of(object_);
   const Table table(body, {Kind::condition, object_.id()});
+  tell_watchers(body);
   const std::uint32_t used = body.used.load(std::memory_order_relaxed);
   const std::uint64_t now = body.next_ticket.load();
   for (std::uint32_t i = 0; i < used; ++i) {
     if (body.entries[i].state.load(std::memory_order_relaxed) == kWaiting) notify_entry(body.entries[i], now);
   }
+}
+
+namespace {
+
+/// In a wait for many: has anybody been notified since? Watches only: no waiter's notification is taken.
+class ConditionSource final : public detail::WaitSource {
+ public:
+  ConditionSource(const detail::Object& condition, std::uint64_t since)
+      : word_(body_of(condition).notified), since_(since), handle_(condition.handle()) {}
+  [[nodiscard]] bool look() override { return is_new(word_.load(std::memory_order_acquire)); }
+  [[nodiscard]] bool watch(Bell& bell) override {
+    const std::uint32_t now = word_.fetch_or(1) | 1;
+    if (is_new(now)) return true;
+    bell = {.word = &word_, .seen = now};
+    return false;
+  }
+  void begin_anew() noexcept override { since_ = found_; }
+  [[nodiscard]] Handle object() const override { return handle_; }
+
+ private:
+  [[nodiscard]] bool is_new(std::uint32_t now) noexcept {
+    found_ = now >> 1;
+    return found_ != since_;
+  }
+  os::Word& word_;
+  std::uint64_t since_;
+  std::uint64_t found_ = since_;
+  Handle handle_;
+};
+
+}  // namespace
+
+std::uint64_t detail::condition_now(const Object& condition) {
+  return body_of(condition).notified.load(std::memory_order_acquire) >> 1;
+}
+detail::WaitSourcePointer detail::condition_source(const Object& condition, std::uint64_t since) {
+  return std::make_unique<ConditionSource>(condition, since);
 }
 
 std::ostream& operator<<(std::ostream& out, const Condition& condition) {

@@ -2,6 +2,7 @@
 
 #include <ostream>
 
+#include "brood/detail/wait_source.hpp"
 #include "registry/objects.hpp"
 #include "registry/sleeper.hpp"
 #include "shm/segment.hpp"
@@ -72,6 +73,41 @@ bool Event::wait_before(Deadline deadline) const {
     if (sleeper.sleep(word, now, deaths) == registry::Sleeper::Woken::timed_out) return false;
   }
 }
+
+namespace {
+
+/// In a wait for many: set now, or set and cleared again since the wait began.
+class EventSource final : public detail::WaitSource {
+ public:
+  explicit EventSource(const detail::Object& event)
+      : word_(word_of(event)), first_(word_.load(std::memory_order_acquire)), handle_(event.handle()) {}
+  [[nodiscard]] bool look() override { return has_been_set(word_.load(std::memory_order_acquire)); }
+  [[nodiscard]] bool watch(Bell& bell) override {
+    std::uint32_t now = word_.load(std::memory_order_acquire);
+    for (;;) {
+      if (has_been_set(now)) return true;
+      if ((now & kSleepers) != 0 || word_.compare_exchange_weak(now, now | kSleepers)) break;
+    }
+    bell = {.word = &word_, .seen = now | kSleepers};
+    return false;
+  }
+  void begin_anew() noexcept override { first_ = found_; }
+  [[nodiscard]] Handle object() const override { return handle_; }
+
+ private:
+  [[nodiscard]] bool has_been_set(std::uint32_t now) noexcept {
+    found_ = now;
+    return (now & kSet) != 0 || now / kGeneration != first_ / kGeneration;
+  }
+  os::Word& word_;
+  std::uint32_t first_;
+  std::uint32_t found_ = first_;
+  Handle handle_;
+};
+
+}  // namespace
+
+detail::WaitSourcePointer detail::event_source(const Object& event) { return std::make_unique<EventSource>(event); }
 
 std::ostream& operator<<(std::ostream& out, const Event& event) {
   return out << "<Event " << event.handle() << (event.is_set() ? " set>" : " unset>");

@@ -24,7 +24,8 @@ bool spin_for(LockBody& lock, std::uint64_t mine) noexcept {
   return false;
 }
 
-/// We were woken, or might have been, and go without the lock: the wake-up belongs to somebody else.
+}  // namespace
+
 void pass_wake_on(LockBody& lock) noexcept {
   std::uint64_t word = lock.word.load();
   for (;;) {
@@ -35,8 +36,6 @@ void pass_wake_on(LockBody& lock) noexcept {
     if ((word & kWaiters) != 0 || lock.word.compare_exchange_weak(word, word | kWaiters)) return;
   }
 }
-
-}  // namespace
 
 std::uint64_t damaged_by(Id dead) noexcept {
   return static_cast<std::uint64_t>(registry::pid_of(dead)) << 32 | kDamaged | dead;

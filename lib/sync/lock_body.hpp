@@ -88,6 +88,9 @@ inline Acquired acquire(LockBody& lock, const LockContext& context, Deadline dea
   return acquire_slow(lock, context, deadline, nullptr);
 }
 
+/// We were woken, or might have been, and go without the lock: the wake-up belongs to somebody else.
+void pass_wake_on(LockBody& lock) noexcept;
+
 /// False if the lock was not held by anybody (or is damaged): misuse.
 bool release_slow(LockBody& lock) noexcept;
 

@@ -2,6 +2,7 @@
 
 #include <ostream>
 
+#include "brood/detail/wait_source.hpp"
 #include "brood/error.hpp"
 #include "registry/objects.hpp"
 #include "shm/segment.hpp"
@@ -43,6 +44,30 @@ detail::Object open_or_make(Kind kind, std::string_view name, std::int64_t value
 }
 
 }  // namespace
+
+namespace {
+
+/// In a wait for many: is there a unit?
+class SemaphoreSource final : public detail::WaitSource {
+ public:
+  explicit SemaphoreSource(const detail::Object& semaphore)
+      : core_(core_of(semaphore, semaphore.handle().kind())), handle_(semaphore.handle()) {}
+  [[nodiscard]] bool look() override { return core_.value() > 0; }
+  [[nodiscard]] bool watch(Bell& bell) override { return core_.watch(bell); }
+  void pass_on() noexcept override { core_.pass_wake_on(); }
+  void look_round() noexcept override { core_.look_round(); }
+  [[nodiscard]] Handle object() const override { return handle_; }
+
+ private:
+  sync::SemaphoreCore core_;
+  Handle handle_;
+};
+
+}  // namespace
+
+detail::WaitSourcePointer detail::semaphore_source(const Object& semaphore) {
+  return std::make_unique<SemaphoreSource>(semaphore);
+}
 
 Semaphore::Semaphore(std::int64_t value) : SharedObject(make(Kind::semaphore, {}, value)) {}
 Semaphore Semaphore::create(std::string_view name, std::int64_t value) {

@@ -152,14 +152,42 @@ bool SemaphoreCore::acquire(Account account, Deadline deadline) {
         // A wake-up meant for us must not be lost for the others.
         if (sleeper.slept() && count_of(body_.word.load()) > 0) os::futex_wake(low_half(body_.word), 1);
         return false;
-      case registry::Sleeper::Woken::tick:
-        for (std::uint32_t i = 0; i < body_.tallies_used.load(); ++i)
-          registry::bury_if_gone(body_.tallies[i].owner.load(), 0);
-        break;
+      case registry::Sleeper::Woken::tick: look_round(); break;
       case registry::Sleeper::Woken::look_again: break;
     }
     waiters = kWaitersBit;
   }
+}
+
+bool SemaphoreCore::watch(detail::WaitSource::Bell& bell) {
+  for (;;) {
+    std::uint64_t word = settled();
+    if (count_of(word) > 0) return true;
+    if (restore_dead()) continue;
+    if ((word & kWaitersBit) == 0) {
+      if (!body_.word.compare_exchange_strong(word, word | kWaitersBit)) continue;
+      word |= kWaitersBit;
+    }
+    bell = {.word = &low_half(body_.word), .seen = static_cast<std::uint32_t>(word)};
+    return false;
+  }
+}
+
+void SemaphoreCore::pass_wake_on() noexcept {
+  for (;;) {
+    std::uint64_t word = settled();
+    if (count_of(word) > 0) {
+      os::futex_wake(low_half(body_.word), 1);
+      return;
+    }
+    // The wake-up took the mark of all with it, and somebody else the unit.
+    if ((word & kWaitersBit) != 0 || body_.word.compare_exchange_strong(word, word | kWaitersBit)) return;
+  }
+}
+
+void SemaphoreCore::look_round() noexcept {
+  for (std::uint32_t i = 0; i < body_.tallies_used.load(); ++i)
+    registry::bury_if_gone(body_.tallies[i].owner.load(), 0);
 }
 
 /// The tally that a release takes from: our own if it has something, else (for a bounded semaphore) anybody's.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "brood/deadline.hpp"
+#include "brood/detail/wait_source.hpp"
 #include "brood/handle.hpp"
 #include "registry/registry.hpp"
 #include "sync/lock_body.hpp"
@@ -67,6 +68,11 @@ class SemaphoreCore {
   enum class Released : std::uint8_t { yes, at_ceiling, not_held };
   /// `not_held`: the permits outstanding on a bounded semaphore are all in, or this process holds no Permit.
   Released release(Account account, bool any_owner);
+  /// For a wait for many: false if there is none, with the word to sleep on.
+  bool watch(detail::WaitSource::Bell& bell);
+  /// Somebody was woken, or might have been, and takes nothing.
+  void pass_wake_on() noexcept;
+  void look_round() noexcept;
   /// Permits free now, counting those of processes known to be dead.
   std::uint32_t value();
 

@@ -16,7 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Rows that any copy of the list must have: the reference counts its own rows.
-for expected in LCK:7 SEM:5 CND:5 EVT:4 BAR:6 QUE:19 _TestLock:8 _TestSemaphore:3 _TestCondition:7 _TestEvent:2 _TestBarrier:11 _TestQueue:10 TestSimpleQueue:4 CON:19 _TestConnection:8 _TestPoll:4 _TestPicklingConnections:2 _TestListener:4 _TestListenerClient:3 OtherTest:2 ChallengeResponseTest:1 TestIgnoreEINTR:1; do
+for expected in LCK:7 SEM:5 CND:5 EVT:4 BAR:6 QUE:19 _TestLock:8 _TestSemaphore:3 _TestCondition:7 _TestEvent:2 _TestBarrier:11 _TestQueue:10 TestSimpleQueue:4 CON:20 _TestConnection:9 _TestPoll:4 _TestPicklingConnections:2 _TestListener:4 _TestListenerClient:3 OtherTest:2 ChallengeResponseTest:1 TestIgnoreEINTR:1 TestWait:7; do
   group=${expected%:*}
   want=${expected#*:}
   have=$(cut -d, -f1 "$rows" | grep -E "^$group[-.]" | sort -u | wc -l)

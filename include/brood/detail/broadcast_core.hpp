@@ -103,6 +103,9 @@ class SubscriptionCore {
   /// An item of exactly `into.size()` bytes, straight into place. Errors: also DecodeError if the size differs.
   bool get_raw(std::span<std::byte> into, Deadline deadline);
 
+  /// Would get() have something to say at once? Errors: QueueClosed (closed here), NotOwner.
+  [[nodiscard]] bool is_ready() const;
+  [[nodiscard]] const Object& object() const { return BroadcastCore::of(broadcast_).object(); }
   [[nodiscard]] std::uint64_t pending() const;
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
   [[nodiscard]] std::uint64_t just_missed() const noexcept { return just_missed_; }

@@ -180,6 +180,10 @@ class ConnectionCore {
 
   /// For who waits for several at once (lib/channel/transport.hpp): its bell and its readable_now().
   [[nodiscard]] channel::Transport& transport() const { return for_receiving(); }
+  [[nodiscard]] channel::Transport& sending_transport() const { return for_sending(); }
+  /// For who will not sleep: a message that is longer than the room there can be must be streamed.
+  /// Errors: NoSpace.
+  void check_fits_at_once(std::size_t payload_bytes, std::size_t handles) const;
 
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return state_ == State::closed; }

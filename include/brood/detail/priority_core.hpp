@@ -52,6 +52,8 @@ class PriorityCore {
   [[nodiscard]] bool is_shut_down() const { return queue_.is_shut_down(); }
   [[nodiscard]] Handle handle() const { return queue_.handle(); }
   [[nodiscard]] std::string printed() const;
+  /// The table is behind a queue whose ring stays empty.
+  [[nodiscard]] const QueueCore& queue() const noexcept { return queue_; }
 
  private:
   explicit PriorityCore(QueueCore queue) noexcept : queue_(std::move(queue)) {}

@@ -40,6 +40,8 @@ struct QueueOptions {
 
 namespace detail {
 
+struct WaitAccess;  // brood/wait.hpp
+
 /// Items to put, one after the other in one piece of memory.
 struct Batch {
   struct End {

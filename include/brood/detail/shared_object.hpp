@@ -9,6 +9,8 @@
 
 namespace brood::inline v1::detail {
 
+struct WaitAccess;  // brood/wait.hpp
+
 [[nodiscard]] Object open_object(const Handle& handle, Kind kind);
 [[nodiscard]] Object open_object_named(std::string_view name, Kind kind);
 bool remove_object(std::string_view name, Kind kind);
@@ -36,6 +38,9 @@ class SharedObject {
   ~SharedObject() = default;
 
   Object object_;
+
+ private:
+  friend struct WaitAccess;
 };
 
 }  // namespace brood::inline v1::detail

@@ -85,6 +85,9 @@ class WorkCore {
   /// The oldest lease taken `by_call` of this thread, else of this process. False if there is none.
   bool finish_one();
 
+  /// Would take() have something to say at once: an item, or an error?
+  [[nodiscard]] bool is_ready() const;
+
   /// Sleeps until every item is finished, condemned or discarded. False if the deadline passed.
   bool join(Deadline deadline);
   void shutdown(bool immediate);

@@ -76,6 +76,7 @@ class WorkFace : public PutForms<Face, T>, public GetForms<Face, Item> {
 
  private:
   friend class PutForms<Face, T>;
+  friend struct WaitAccess;
 
   [[nodiscard]] static const QueueCore::Type& type() { return Items<T>::type(); }
   [[nodiscard]] QueueCore& put_core() { return core().queue(); }
