@@ -473,6 +473,30 @@ TEST_F(AsFd, DoesNotKeepAWakeUpToItself) {
   }
 }
 
+/// It goes in the moment in which its waiter thread is given the wake-up: that is not lost with it.
+TEST_F(AsFd, GoesWhileItsWakeUpComes) {
+  brood::Queue<int> queue;
+  for (int i = 0; i < 100; ++i) {
+    std::optional<brood::ReadyFd> fd = brood::as_fd(queue);
+    await_sleepers(queue.handle(), 1);
+    int got = -1;
+    std::thread getter([&] { got = queue.get(); });
+    await_sleepers(queue.handle(), 2);
+    std::atomic<int> gate = 0;
+    std::thread ender([&] {
+      ++gate;
+      while (gate < 2) {}
+      fd.reset();
+    });
+    ++gate;
+    while (gate < 2) {}
+    queue.put(i);
+    getter.join();
+    EXPECT_EQ(got, i);
+    ender.join();
+  }
+}
+
 TEST_F(AsFd, MovesAndEndsWhileArmed) {
   brood::Queue<int> queue;
   std::vector<brood::ReadyFd> fds;
