@@ -90,7 +90,10 @@ class Pending final : public v1::detail::AsyncOperation<Attempt>,
 
   /// By the executor of the operation to that of the handler, as Asio's own operations.
   static void deliver(std::shared_ptr<Pending> self) {
-    const Executor executor = self->io_work_.get_executor();
+    // Of its own: the handler may be through, and with it all other work, before post() has returned in this thread; the
+    // context must not go until then.
+    const net::executor_work_guard<Executor> until_posted = self->io_work_;
+    const Executor executor = until_posted.get_executor();
     net::post(executor, [self = std::move(self)]() mutable {
       const HandlerExecutor of_handler = self->work_.get_executor();
       net::dispatch(of_handler, [self = std::move(self)] { self->call(); });
