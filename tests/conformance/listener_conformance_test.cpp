@@ -119,7 +119,15 @@ TEST_P(ListenerConformance, AnEmptyKeyIsAKey) {
   EXPECT_EQ(ours.recv(), "hello");
   ours.send("goodbye");
   other.join();
-  auto without = worker(say_hello_without_key, listener.address());
+  auto without = worker(
+      [](const Address& to) {
+        try {
+          say_hello_without_key(to);
+        } catch (const brood::AuthenticationError&) {
+          return;  // it was refused before it had said hello
+        }
+      },
+      listener.address());
   EXPECT_THROW((void)listener.accept(), brood::AuthenticationError);
   without.join();
 }

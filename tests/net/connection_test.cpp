@@ -125,12 +125,16 @@ TEST_P(SocketConnection, PartsBuffersAndLimits) {
 TEST_P(SocketConnection, AMessageThatRanOutOfTimeWasNeverSent) {
   auto [a, b] = connected<std::string>(GetParam());
   const std::string longest(kLong, 'x');
+  int short_ones = 0;
   for (int round = 0; round < 3; ++round) {
     EXPECT_FALSE(a.try_send_for(longest, 5ms)) << "nobody receives, and it does not fit";
     EXPECT_FALSE(a.try_send(longest));
-    EXPECT_FALSE(a.try_send("short")) << "the rest of what was taken back is in its way";
+    // The rest of what was taken back is in its way, unless TCP has made room meanwhile.
+    if (a.try_send("short")) ++short_ones;
   }
-  EXPECT_FALSE(b.try_recv().has_value()) << "what came of it is dropped in silence";
+  // What came of the long ones is dropped in silence.
+  for (int i = 0; i < short_ones; ++i) EXPECT_EQ(b.recv(), "short");
+  EXPECT_FALSE(b.try_recv().has_value());
   std::thread sender([&end = a] {
     end.send("next");
     end.send(std::string(100'000, 'y'));

@@ -227,6 +227,7 @@ TEST_F(SocketFork, TheEndComesWhenTheLastCopyHasGone) {
   EXPECT_THROW((void)theirs.recv(), brood::EndOfFile);
 }
 
+// Children that are made beside a running thread end without exit handlers: what the thread has is nobody's there.
 TEST_F(SocketFork, ACopyMadeWhileAnotherThreadSleptInReceiveIsUsable) {
   auto [ours, theirs] = connected<int>(Way{"path", ""});
   std::atomic<pid_t> thread = 0;
@@ -236,10 +237,12 @@ TEST_F(SocketFork, ACopyMadeWhileAnotherThreadSleptInReceiveIsUsable) {
   });
   support::await([&] { return thread != 0; });
   await_asleep(thread);
-  Child child([&end = ours](Line& line) {
-    require(!end.try_recv_for(std::chrono::milliseconds(1)).has_value(), "nobody holds its turn in the child");
-    line.say();
-  });
+  Child child(
+      [&end = ours](Line& line) {
+        require(!end.try_recv_for(std::chrono::milliseconds(1)).has_value(), "nobody holds its turn in the child");
+        line.say();
+      },
+      ladder::Ending::quick);
   child.line.expect();
   EXPECT_EQ(child.wait(), 0);
   theirs.send(8);
@@ -252,17 +255,19 @@ TEST_F(SocketFork, ACopyMadeInsideAMessageSaysSo) {
   std::thread sender([&end = theirs] { end.send(std::string(kLong, 'y')); });
   while (!ours.poll()) std::this_thread::yield();
   EXPECT_FALSE(ours.try_recv().has_value());
-  Child child([&end = ours](Line&) {
-    for (const auto& use : std::vector<std::function<void()>>{[&] { end.send("x"); }, [&] { (void)end.recv(); },
-                                                              [&] { (void)end.poll(); }}) {
-      try {
-        use();
-        require(false, "it cannot know where the message is");
-      } catch (const brood::ConnectionClosed& error) {
-        require(std::string(error.what()).find("fork") != std::string::npos, error.what());
-      }
-    }
-  });
+  Child child(
+      [&end = ours](Line&) {
+        for (const auto& use : std::vector<std::function<void()>>{[&] { end.send("x"); }, [&] { (void)end.recv(); },
+                                                                  [&] { (void)end.poll(); }}) {
+          try {
+            use();
+            require(false, "it cannot know where the message is");
+          } catch (const brood::ConnectionClosed& error) {
+            require(std::string(error.what()).find("fork") != std::string::npos, error.what());
+          }
+        }
+      },
+      ladder::Ending::quick);
   EXPECT_EQ(child.wait(), 0);
   EXPECT_TRUE(ours.recv() == std::string(kLong, 'y')) << "the original goes on";
   sender.join();

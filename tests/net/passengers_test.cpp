@@ -231,13 +231,14 @@ TEST_F(Passengers, NoRoomForDescriptorsIsSaidAndTheNextMessageIsFine) {
     const rlimit tight{static_cast<rlim_t>(next) + 2, limit.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &tight);
     line.say();
+    int code = 0;
     try {
       (void)end.recv();
-      require(false, "received");
     } catch (const brood::OsError& error) {
-      require(error.code().value() == EMFILE, error.what());
+      ::setrlimit(RLIMIT_NOFILE, &limit);  // first: the undefined behaviour sanitizer needs a descriptor to look at it
+      code = error.code().value();
     }
-    ::setrlimit(RLIMIT_NOFILE, &limit);
+    require(code == EMFILE, "no room");
     require(end.recv().size() == 1, "the next one");
   });
   child.line.expect();
