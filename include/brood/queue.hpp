@@ -89,8 +89,9 @@ class Queue : public detail::PutForms<Queue<T>, T>,
     });
   }
   using detail::PutForms<Queue<T>, T>::put_before;
-  [[nodiscard]] T copy_of_view()
-  requires(detail::kIsOne<T> && sizeof(T) >= detail::QueueCore::kChunkFrom) { return *get_view(); }
+  [[nodiscard]] T copy_of_view() requires(detail::kIsOne<T> && sizeof(T) >= detail::QueueCore::kChunkFrom) {
+    return *get_view();
+  }
   /// Errors: as get().
   [[nodiscard]] View<T> get_view() { return *view_before(Deadline::never()); }
   [[nodiscard]] std::optional<View<T>> try_get_view() { return view_before(Deadline::now()); }

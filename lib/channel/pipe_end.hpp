@@ -100,8 +100,8 @@ class PipeEnd final : public Transport {
         sleeper.emplace(operation, Kind::connection, mine_object_.id(),
                         search.pause_ns != 0 ? deadline.capped(search.pause_ns) : deadline);
       }
-      const auto woken = sleeper->sleep(word.word, armed, deaths, registry::kNobody,
-                                        also != nullptr ? &second : nullptr);
+      const auto woken =
+          sleeper->sleep(word.word, armed, deaths, registry::kNobody, also != nullptr ? &second : nullptr);
       if (ready()) return true;
       if (woken == registry::Sleeper::Woken::timed_out && deadline.passed()) return false;
     }

@@ -33,7 +33,9 @@ class Transport {
                                      std::span<const int> descriptors, Deadline deadline);
   /// Memory to write the next message in; empty if there was none until the deadline. Errors: BrokenPipe, NoSpace,
   /// UsageError (this transport lends none).
-  [[nodiscard]] virtual detail::Chunk allocate(std::size_t /*size_bytes*/, Deadline /*deadline*/) { throw_lends_none(); }
+  [[nodiscard]] virtual detail::Chunk allocate(std::size_t /*size_bytes*/, Deadline /*deadline*/) {
+    throw_lends_none();
+  }
   /// Sends what was written there behind `skip` bytes; if not, the chunk is the caller's still.
   virtual bool send_chunk(detail::Chunk& /*chunk*/, std::size_t /*skip*/, std::size_t /*size_bytes*/,
                           Deadline /*deadline*/) {

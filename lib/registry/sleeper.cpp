@@ -97,8 +97,8 @@ void Sleeper::publish(Id blocked_on) noexcept {
   if (record_ != nullptr) record_->blocked_on.store(blocked_on);
 }
 
-Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen,
-                              Id blocked_on, const os::WordSeen* also) noexcept {
+Sleeper::Woken Sleeper::sleep(const os::Word& word, std::uint32_t seen, std::uint32_t deaths_seen, Id blocked_on,
+                              const os::WordSeen* also) noexcept {
   if (deadline_.passed()) return Woken::timed_out;
   publish(blocked_on);
   // SYNC leave: what we wait for is published before we look whether that process is still there; leave() frees its

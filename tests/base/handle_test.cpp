@@ -16,10 +16,10 @@ using brood::Kind;
 
 namespace {
 
-const std::vector<Kind> kAllKinds = {Kind::lock,     Kind::rlock,      Kind::semaphore,      Kind::bounded_semaphore,
-                                     Kind::event,    Kind::condition,  Kind::barrier,        Kind::queue,
-                                     Kind::value,    Kind::work_queue, Kind::priority_queue, Kind::connection,
-                                     Kind::broadcast};
+const std::vector<Kind> kAllKinds = {Kind::lock,      Kind::rlock,      Kind::semaphore,      Kind::bounded_semaphore,
+                                     Kind::event,     Kind::condition,  Kind::barrier,        Kind::queue,
+                                     Kind::value,     Kind::work_queue, Kind::priority_queue, Kind::connection,
+                                     Kind::broadcast, Kind::chunks};
 
 std::string refusal(const std::string& text) {
   try {
@@ -143,7 +143,7 @@ TEST(Kind, WordsAreDistinctAndReadBack) {
 }
 
 TEST(Kind, NumbersAndWordsThatMeanNothingAreNone) {
-  EXPECT_EQ(to_string(static_cast<Kind>(14)), "none");
+  EXPECT_EQ(to_string(static_cast<Kind>(15)), "none");
   EXPECT_EQ(to_string(static_cast<Kind>(65535)), "none");
   EXPECT_EQ(brood::kind_from(""), Kind::none);
   EXPECT_EQ(brood::kind_from("locks"), Kind::none);
