@@ -104,10 +104,10 @@ TEST_F(ConnectionCopies, TwoProcessesSendThroughCopiesOfOneEnd) {
       for (int i = 0; i < kEach; ++i) end.send(std::vector<int>(static_cast<std::size_t>(1 + i * 37 % 5000), who + i));
     };
   };
+  b.send({-1});  // while nobody can have filled the pipe; the parent is the only one who takes anything out
   Child first(body(0));
   Child second(body(10'000));
   std::array<int, 2> next = {0, 10'000};
-  b.send({-1});  // the parent holds it until both do
   for (int i = 0; i < 2 * kEach;) {
     const auto got = a.recv();
     if (got.front() == -1) continue;
