@@ -49,8 +49,8 @@ class Address {
   /// Reads the text form. Implicit, so that `connect<T>(argv[1])` works. Errors: UsageError that shows the text.
   Address(std::string_view text);                                        // NOLINT(google-explicit-constructor)
   Address(const std::string& text) : Address(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
-  Address(const char* text)
-      : Address(std::string_view(text != nullptr ? text : "")) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Address(const char* text) : Address(std::string_view(text != nullptr ? text : "")) {}
 
   /// Null if it is of the other family.
   [[nodiscard]] const UnixAddress* unix_address() const noexcept { return std::get_if<UnixAddress>(&where_); }

@@ -130,9 +130,9 @@ class Waitable {
       : make_(make), object_(object), detail_(detail) {}
   Waitable(const detail::QueueCore& queue, Side side);
   Waitable(const detail::PriorityCore& queue, Side side);
-  Waitable(const detail::WorkCore& queue);
-  Waitable(const detail::SubscriptionCore& subscription);
-  Waitable(const detail::ConnectionCore& connection);
+  explicit Waitable(const detail::WorkCore& queue);
+  explicit Waitable(const detail::SubscriptionCore& subscription);
+  explicit Waitable(const detail::ConnectionCore& connection);
   Waitable(int descriptor, Side side);
 
   friend Waitable readable(int descriptor);

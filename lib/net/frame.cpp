@@ -220,7 +220,8 @@ void Incoming::parse_preface() {
       return step();
     }
   } else {
-    for (std::uint32_t i = 0; i < objects_; ++i) ids_.push_back(get_number<std::uint64_t>(small_.data() + 8 * i));
+    for (std::uint32_t i = 0; i < objects_; ++i)
+      ids_.push_back(get_number<std::uint64_t>(small_.data() + std::size_t{8} * i));
     header_.size -= 8 * objects_;
   }
   if (!has_more) total_ = header_.size;

@@ -125,7 +125,7 @@ void Greeting::begin() {
 Io Greeting::flush() {
   while (!out_.empty()) {
     const iovec all{out_.data(), out_.size()};
-    const Io io = stream_.write({&all, 1}, {});
+    Io io = stream_.write({&all, 1}, {});
     if (io.is != Io::Is::done) return io;
     out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(io.bytes));
   }
@@ -152,7 +152,7 @@ Io Greeting::step() {
     begin();
   }
   for (;;) {
-    const Io out = flush();
+    Io out = flush();
     if (out.is == Io::Is::wait) return out;
     // A client that has left cannot hear us, but what it wrote before is there.
     const bool is_heard = out.is == Io::Is::done;
@@ -165,7 +165,7 @@ Io Greeting::step() {
       in_.note_read();
       continue;
     }
-    const Io io = stream_.read(in_.places(), in_.luggage());
+    Io io = stream_.read(in_.places(), in_.luggage());
     if (!in_.luggage().files.empty()) throw DecodeError(label_ + ": descriptors came with the handshake");
     switch (io.is) {
       case Io::Is::wait: return io;

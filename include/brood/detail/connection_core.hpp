@@ -42,18 +42,17 @@ namespace detail {
 /// Bytes to look at: text, or the contiguous elements of any range of plain data.
 class BytesView {
  public:
-  BytesView(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}  // NOLINT(google-explicit-constructor)
-  BytesView(std::string_view text) noexcept
-      : bytes_(std::as_bytes(std::span(text))) {}  // NOLINT(google-explicit-constructor)
-  BytesView(const std::string& text) noexcept
-      : BytesView(std::string_view(text)) {}                                   // NOLINT(google-explicit-constructor)
-  BytesView(const char* text) noexcept : BytesView(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTBEGIN(google-explicit-constructor)
+  BytesView(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}
+  BytesView(std::string_view text) noexcept : bytes_(std::as_bytes(std::span(text))) {}
+  BytesView(const std::string& text) noexcept : BytesView(std::string_view(text)) {}
+  BytesView(const char* text) noexcept : BytesView(std::string_view(text)) {}
   template <std::ranges::contiguous_range R>
   requires(std::ranges::sized_range<R>&& std::is_trivially_copyable_v<std::ranges::range_value_t<R>> &&
            !std::is_convertible_v<const R&, std::string_view> && !std::is_array_v<std::remove_cvref_t<R>>)
       BytesView(const R& range)
-  noexcept  // NOLINT(google-explicit-constructor)
-      : bytes_(std::as_bytes(std::span(std::ranges::data(range), std::ranges::size(range)))) {}
+  noexcept : bytes_(std::as_bytes(std::span(std::ranges::data(range), std::ranges::size(range)))) {}
+  // NOLINTEND(google-explicit-constructor)
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
 
  private:

@@ -37,7 +37,7 @@ constexpr bool is_run() {
 template <class T>
 inline constexpr bool kIsRun = is_run<T>();
 
-template <class T, bool is_run>
+template <class T, bool IsRun>
 struct ElementOf {
   using type = T;
 };
