@@ -5,6 +5,7 @@
 
 #include "brood/error.hpp"
 #include "channel/lane.hpp"
+#include "channel/tidy.hpp"
 #include "registry/objects.hpp"
 #include "shm/segment.hpp"
 
@@ -49,7 +50,7 @@ std::vector<std::uint64_t> messages_with_pins(EndBody& inbox) {
 /// lanes can know that no living process is just about to need them.
 std::size_t tidy_pins(const Handle& end, std::uint64_t fingerprint) {
   if (end.kind() != Kind::connection) return 0;
-  try {
+  return tidy_if_possible([&]() -> std::size_t {
     const detail::Object object = registry::open(end, Kind::connection, {fingerprint, {}});
     auto& inbox = *static_cast<EndBody*>(object.body());
     if (inbox.inbox_units == 0) return 0;
@@ -71,15 +72,7 @@ std::size_t tidy_pins(const Handle& end, std::uint64_t fingerprint) {
     const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(inbox));
     inbox.pins_unsure.store(0);
     return dropped;
-  } catch (const HandleError&) {
-    return 0;  // it was freed meanwhile, and its pins with it
-  } catch (const TypeMismatch&) {
-    return 0;  // a damaged segment; who opens it is told
-  } catch (const DecodeError&) {
-    return 0;  // a damaged message; who receives it is told
-  } catch (const OsError&) {
-    return 0;  // out of descriptors or memory: for another gc()
-  }
+  });
 }
 
 const bool g_tidies_pins = (shm::set_tidy_pins(&tidy_pins), true);

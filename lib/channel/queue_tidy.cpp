@@ -9,6 +9,7 @@
 #include "channel/queue_segment.hpp"
 #include "channel/records.hpp"
 #include "channel/side_lock.hpp"
+#include "channel/tidy.hpp"
 #include "registry/objects.hpp"
 
 namespace brood::inline v1::channel {
@@ -42,7 +43,7 @@ std::vector<std::uint64_t> messages_with_pins(QueueBody& body, Kind kind) {
 std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
   const Kind kind = queue.kind();
   if (kind != Kind::queue && !has_table(kind) && kind != Kind::broadcast) return 0;  // not ours
-  try {
+  return tidy_if_possible([&]() -> std::size_t {
     if (kind == Kind::broadcast) return tidy_broadcast_pins(queue, fingerprint);
     const Object object = sound(registry::open(queue, kind, {fingerprint, {}}));
     QueueBody& body = body_of(object);
@@ -61,15 +62,7 @@ std::size_t tidy_pins(const Handle& queue, std::uint64_t fingerprint) {
     const std::size_t dropped = shm::drop_pins(object.id(), messages_with_pins(body, kind));
     body.unsure.fetch_and(~kPinsUnsure);
     return dropped;
-  } catch (const HandleError&) {
-    return 0;  // it was freed meanwhile, and its pins with it
-  } catch (const TypeMismatch&) {
-    return 0;  // a damaged queue; who opens it is told
-  } catch (const DecodeError&) {
-    return 0;  // a damaged record; who takes it is told
-  } catch (const OsError&) {
-    return 0;  // out of descriptors or memory: for another gc()
-  }
+  });
 }
 
 }  // namespace brood::inline v1::channel

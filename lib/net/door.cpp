@@ -197,7 +197,7 @@ std::unique_ptr<channel::Transport> Door::go_on_with_clients() {
     bool is_through = false;
     try {
       is_through = go_on_with(*current);
-    } catch (...) {
+    } catch (...) {  // passed on; this client is over, the others go on
       clients_.erase(current);
       throw;
     }

@@ -29,7 +29,7 @@ class Owner {
       if (!process_.compare_exchange_strong(owner, -me)) continue;
       try {
         take_over();
-      } catch (...) {
+      } catch (...) {  // passed on; whoever comes next tries again
         process_.store(owner);
         throw;
       }

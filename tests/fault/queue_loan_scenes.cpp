@@ -1,10 +1,13 @@
 // Queue, loans and views: a message in place is put wholly or not at all and handed out once; memory of the dead comes back,
 // all of it, and who waits for memory gets it.
+#include <algorithm>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "brood/domain.hpp"
 #include "brood/loan.hpp"
 #include "fault/parcels.hpp"
 #include "fault/parts.hpp"
@@ -281,6 +284,103 @@ struct GetCopy : GetView {
   void operate() override { get(); }
 };
 
+/// shutdown(immediate) with messages in place: they go, the last one too, and nobody can borrow any more.
+struct ShutDownInPlace : LoanScene {
+  Actor third;
+  void ready() override {
+    LoanScene::ready();
+    put_in_place(queue, V1);
+    put_in_place(queue, V2);
+  }
+  void placed() override {
+    third = Actor([this](Self& self) {
+      self.mark(1);
+      try {
+        (void)queue.loan();
+      } catch (const brood::QueueClosed&) {
+        self.set(0, 1);
+      }
+    });
+    third.await_blocked();
+  }
+  void operate() override {
+    queue.shutdown(true);
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    findings.fresh("who shuts it down once more", [&](Self&) {
+      Queue again = Queue::open(queue.handle());
+      again.shutdown(true);
+      must(again.empty() && again.qsize() == 0, "items are left after an immediate shutdown");
+    });
+    if (findings.finishes(third, "who sleeps for memory"))
+      findings.check(third.value(0) == 1, "somebody borrowed from a queue that was shut down");
+  }
+};
+
+/// gc() gives the memory of free chunks back while others hold some, and drops nothing that is needed.
+struct TidyChunks : LoanScene {
+  Actor holder;
+  void ready() override {
+    LoanScene::ready();
+    put_in_place(queue, V1);
+  }
+  void placed() override {
+    holder = Actor([this](Self& self) {
+      const Seen mine = queue.get_view();
+      put_in_place(queue, V2);
+      self.mark(1);
+      self.await_go(1);
+      self.set(0, ItemOf<Small>::key(*mine));
+    });
+    must(holder.await(1), "nobody holds a view: " + holder.error());
+  }
+  void operate() override {
+    (void)brood::gc();
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    holder.go(1);
+    if (!findings.finishes(holder, "who holds a view")) return;
+    findings.check(holder.value(0) == V1, "the view shows " + std::to_string(holder.value(0)));
+    judge_all(findings, {{V2}});
+  }
+};
+
+/// put_many() of a small item, one that goes to a chunk, and a small one: up to some point they are in.
+struct PutManyMixed : Scene {
+  brood::Queue<std::string> queue{QueueOptions{.byte_budget = 128 << 10}};
+  Ledger& ledger = renewed<Ledger>();
+  std::vector<std::string> items = {"one", std::string(40'000, '2'), "three"};
+  void ready() override {
+    settle_in();
+    brood::Queue<std::string> scratch(QueueOptions{.byte_budget = 128 << 10});
+    scratch.put_many(items);
+    std::vector<std::string> got;
+    while (got.size() < items.size()) (void)scratch.get_many(got, 3);
+    queue.put(items[1]);
+    (void)queue.get();
+  }
+  void operate() override {
+    queue.put_many(items);
+    ledger.returned = 1;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    findings.fresh("a fresh process", [&](Self&) {
+      auto again = brood::Queue<std::string>::open(queue.handle());
+      std::vector<std::string> found;
+      while (auto item = again.try_get()) found.push_back(*std::move(item));
+      must(found.size() <= items.size() && std::equal(found.begin(), found.end(), items.begin()),
+           "the items are not those that were put, in order");
+      must(ledger.returned == 0 || found.size() == items.size(), "items are missing");
+      // 40,000 bytes take ten pages of thirty-two.
+      for (int i = 0; i < 3; ++i)
+        must(again.try_put_for(items[1], kComesBack), "room for " + std::to_string(i) + " large items, not for 3");
+      must(!again.try_put(items[1]), "more large items fit than before");
+    });
+  }
+};
+
 }  // namespace
 
 void add_queue_loan_operations(Operations& all) {
@@ -297,6 +397,10 @@ void add_queue_loan_operations(Operations& all) {
   add<GetView>(all, "Queue: get_view");
   add<EndOfViewWithSleeper>(all, "Queue: view given back; a producer sleeps for memory");
   add<GetCopy>(all, "Queue: get of a message in place");
+  add<ShutDownInPlace>(all, "Queue: shutdown(immediate), messages in place; one sleeps for memory");
+  add_long<TidyChunks>(all, "Queue: gc() with chunks in use");
+  add_long<PutManyMixed>(all, "Queue: put_many of small and large items");
+  all.back().stride = 14'001;  // a copy of 40 KB is one step for each byte
 }
 
 }  // namespace fault
