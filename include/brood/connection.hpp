@@ -126,7 +126,7 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core_.receive_raw(bytes, deadline)) return std::nullopt;
       if (!detail::raw_bytes_are_valid<T>(bytes.data()))
-        throw DecodeError(core_.printed() + ": received bytes that are no " + type().name);
+        throw DecodeError(core_.printed() + ": received bytes that are no " + type().name());
       return detail::load_raw<T>(bytes.data());
     } else {
       const detail::SpareReceived message;
@@ -288,10 +288,7 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
   /// Plain data is copied straight between T and the ring.
   static constexpr bool kRaw = detail::raw_layout<T> && !std::is_empty_v<T>;
 
-  [[nodiscard]] static const detail::ConnectionCore::Type& type() {
-    static const detail::ConnectionCore::Type it{detail::type_fingerprint<T>(), detail::type_name<T>()};
-    return it;
-  }
+  [[nodiscard]] static constexpr const detail::ConnectionCore::Type& type() noexcept { return detail::kPayloadType<T>; }
   template <class R>
   [[nodiscard]] static std::span<std::byte> writable_bytes(R& buffer) {
     static_assert(std::is_trivially_copyable_v<std::ranges::range_value_t<R>>,

@@ -106,14 +106,13 @@ class Value {
 
   [[nodiscard]] Handle handle() const { return core_.handle(); }
   friend std::ostream& operator<<(std::ostream& out, const Value& value) {
-    return out << "<Value " << value.handle() << " of " << type().name << '>';
+    return out << "<Value " << value.handle() << " of " << type().payload.name() << '>';
   }
 
  private:
   explicit Value(detail::ValueCore core) noexcept : core_(std::move(core)) {}
-  [[nodiscard]] static const detail::ValueCore::Type& type() {
-    static const detail::ValueCore::Type it{detail::type_fingerprint<T>(), detail::type_name<T>(), sizeof(T)};
-    return it;
+  [[nodiscard]] static constexpr detail::ValueCore::Type type() noexcept {
+    return {detail::kPayloadType<T>, sizeof(T)};
   }
   detail::ValueCore core_;
 };

@@ -48,7 +48,7 @@ BroadcastCore::Pointer make(std::string_view name, const BroadcastOptions& optio
                                    .name = name,
                                    .body_bytes = ring_offset + ring_bytes,
                                    .reserved_bytes = ring_offset + first,
-                                   .payload = {type.fingerprint, type.name}};
+                                   .payload = {type.fingerprint, type.name()}};
   return std::make_shared<BroadcastCore>(open_existing ? sound_broadcast(registry::open_or_create(request, initialise))
                                                        : registry::create(request, initialise));
 }
@@ -68,11 +68,11 @@ BroadcastCore::Pointer BroadcastCore::open_or_create(std::string_view name, cons
 }
 BroadcastCore::Pointer BroadcastCore::open(const Handle& handle, const Type& type) {
   return std::make_shared<BroadcastCore>(
-      sound_broadcast(registry::open(handle, Kind::broadcast, {type.fingerprint, type.name})));
+      sound_broadcast(registry::open(handle, Kind::broadcast, {type.fingerprint, type.name()})));
 }
 BroadcastCore::Pointer BroadcastCore::open_named(std::string_view name, const Type& type) {
   return std::make_shared<BroadcastCore>(
-      sound_broadcast(registry::open_named(name, Kind::broadcast, {type.fingerprint, type.name})));
+      sound_broadcast(registry::open_named(name, Kind::broadcast, {type.fingerprint, type.name()})));
 }
 bool remove_broadcast(std::string_view name) { return shm::remove_named(name, Kind::broadcast); }
 

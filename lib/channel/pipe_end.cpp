@@ -39,7 +39,7 @@ detail::Object make_end(std::size_t inbox_bytes, std::size_t peer_inbox_bytes, s
   return registry::create({.kind = Kind::connection,
                            .body_bytes = holders_at + kHolders * sizeof(Holder),
                            .reserved_bytes = holders_at + 4096,
-                           .payload = {type.fingerprint, type.name}},
+                           .payload = {type.fingerprint, type.name()}},
                           initialise);
 }
 
@@ -49,7 +49,9 @@ detail::Object sound(detail::Object object) {
   const std::uint64_t units = body.inbox_units;
   const std::size_t bytes = shm::header_of(object.body()).size_bytes - shm::kBodyOffset;
   const bool fits = units <= kLargestInbox / 8 && (units == 0 || std::has_single_bit(units)) &&
-                    kInboxOffset + units * 8 + kHolders * sizeof(Holder) <= bytes;
+                    kInboxOffset + units * 8 + kHolders * sizeof(Holder) <= bytes &&
+                    std::has_single_bit(body.loan_budget) && body.loan_budget >= kSmallestInbox &&
+                    body.loan_budget <= kLargestLoans;
   if (!fits || (units != 0 && units * 8 < kSmallestInbox) || (units == 0 && body.peer_inbox_units == 0)) {
     throw TypeMismatch(object.handle().str() + ": its segment is damaged (an inbox of " + std::to_string(units) +
                        " units does not fit)");
@@ -61,7 +63,7 @@ detail::Object sound(detail::Object object) {
 detail::Object open_peer(const EndBody& mine, const PipeEnd::Type& type) {
   try {
     detail::Object peer =
-        sound(registry::open(Handle(Kind::connection, mine.peer), Kind::connection, {type.fingerprint, type.name}));
+        sound(registry::open(Handle(Kind::connection, mine.peer), Kind::connection, {type.fingerprint, type.name()}));
     const EndBody& theirs = body_of(peer);
     if (theirs.inbox_units != mine.peer_inbox_units || theirs.peer_inbox_units != mine.inbox_units)
       throw TypeMismatch(peer.handle().str() + ": its segment is damaged (it does not fit the other end's)");
@@ -87,15 +89,15 @@ PipeEnd::Ends PipeEnd::make(const PipeOptions& options, const Type& type) {
   detail::Object second = make_end(back, bytes, first.id(), budget, asymmetric, type);
   body_of(first).peer = second.id();
   // Each end has both segments mapped by itself, as if it had been opened.
-  detail::Object first_seen = registry::open(first.handle(), Kind::connection, {type.fingerprint, type.name});
-  detail::Object second_seen = registry::open(second.handle(), Kind::connection, {type.fingerprint, type.name});
+  detail::Object first_seen = registry::open(first.handle(), Kind::connection, {type.fingerprint, type.name()});
+  detail::Object second_seen = registry::open(second.handle(), Kind::connection, {type.fingerprint, type.name()});
   auto one = std::make_unique<PipeEnd>(std::move(first), std::move(second_seen));
   auto other = std::make_unique<PipeEnd>(std::move(second), std::move(first_seen));
   return {std::move(one), std::move(other)};
 }
 
 std::unique_ptr<Transport> PipeEnd::open(const Handle& handle, const Type& type) {
-  detail::Object mine = sound(registry::open(handle, Kind::connection, {type.fingerprint, type.name}));
+  detail::Object mine = sound(registry::open(handle, Kind::connection, {type.fingerprint, type.name()}));
   detail::Object peer = open_peer(body_of(mine), type);
   try {
     return std::make_unique<PipeEnd>(std::move(mine), std::move(peer));

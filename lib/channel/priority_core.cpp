@@ -68,11 +68,11 @@ PriorityCore PriorityCore::open_or_create(std::string_view name, const PriorityQ
   return PriorityCore(make(shm::given_name(name), options, type, true));
 }
 PriorityCore PriorityCore::open(const Handle& handle, const Type& type) {
-  return PriorityCore(QueueCore(sound(registry::open(handle, Kind::priority_queue, {type.fingerprint, type.name}))));
+  return PriorityCore(QueueCore(sound(registry::open(handle, Kind::priority_queue, {type.fingerprint, type.name()}))));
 }
 PriorityCore PriorityCore::open_named(std::string_view name, const Type& type) {
   return PriorityCore(
-      QueueCore(sound(registry::open_named(name, Kind::priority_queue, {type.fingerprint, type.name}))));
+      QueueCore(sound(registry::open_named(name, Kind::priority_queue, {type.fingerprint, type.name()}))));
 }
 bool remove_priority_queue(std::string_view name) { return shm::remove_named(name, Kind::priority_queue); }
 

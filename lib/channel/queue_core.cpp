@@ -25,10 +25,10 @@ QueueCore QueueCore::open_or_create(std::string_view name, const QueueOptions& o
   return QueueCore(make_queue({.name = shm::given_name(name), .options = options, .type = type}, true));
 }
 QueueCore QueueCore::open(const Handle& handle, const Type& type) {
-  return QueueCore(sound(registry::open(handle, Kind::queue, {type.fingerprint, type.name})));
+  return QueueCore(sound(registry::open(handle, Kind::queue, {type.fingerprint, type.name()})));
 }
 QueueCore QueueCore::open_named(std::string_view name, const Type& type) {
-  return QueueCore(sound(registry::open_named(name, Kind::queue, {type.fingerprint, type.name})));
+  return QueueCore(sound(registry::open_named(name, Kind::queue, {type.fingerprint, type.name()})));
 }
 bool remove_queue(std::string_view name) { return shm::remove_named(name, Kind::queue); }
 

@@ -77,7 +77,7 @@ Object make_queue(const QueueSegment& segment, bool open_existing) {
       .name = segment.name,
       .body_bytes = kRingOffset + budget + (segment.bytes_behind ? segment.bytes_behind(budget) : 0),
       .reserved_bytes = kRingOffset + first,
-      .payload = {segment.type.fingerprint, segment.type.name}};
+      .payload = {segment.type.fingerprint, segment.type.name()}};
   return open_existing ? sound(registry::open_or_create(request, initialise)) : registry::create(request, initialise);
 }
 

@@ -59,11 +59,11 @@ WorkCore::Pointer WorkCore::open_or_create(std::string_view name, const WorkQueu
 }
 WorkCore::Pointer WorkCore::open(const Handle& handle, const Type& type) {
   return std::make_shared<WorkCore>(
-      QueueCore(sound(registry::open(handle, Kind::work_queue, {type.fingerprint, type.name}))));
+      QueueCore(sound(registry::open(handle, Kind::work_queue, {type.fingerprint, type.name()}))));
 }
 WorkCore::Pointer WorkCore::open_named(std::string_view name, const Type& type) {
   return std::make_shared<WorkCore>(
-      QueueCore(sound(registry::open_named(name, Kind::work_queue, {type.fingerprint, type.name}))));
+      QueueCore(sound(registry::open_named(name, Kind::work_queue, {type.fingerprint, type.name()}))));
 }
 bool remove_work_queue(std::string_view name) { return shm::remove_named(name, Kind::work_queue); }
 

@@ -74,10 +74,10 @@ PeerTerms PeerTerms::read(std::span<const std::byte> note, const Messages& ours,
   const auto fingerprint = get_number<std::uint64_t>(numbers);
   if (fingerprint != ours.type.fingerprint) {
     const std::string name = printable(body.substr(kTypeNumbers));
-    throw TypeMismatch(label + ": this end has messages of type '" + ours.type.name + "', the other end of type '" +
+    throw TypeMismatch(label + ": this end has messages of type '" + ours.type.name() + "', the other end of type '" +
                        name + "'" +
-                       (name == ours.type.name ? " with another structure; build both from the same source"
-                                               : "; both ends must be made for the same type"));
+                       (name == ours.type.name() ? " with another structure; build both from the same source"
+                                                 : "; both ends must be made for the same type"));
   }
   return {get_number<std::uint64_t>(numbers + 8)};
 }
@@ -94,7 +94,7 @@ std::vector<std::byte> Greeting::type_note() const {
   auto* const numbers = reinterpret_cast<std::byte*>(body.data());
   put_number(numbers, terms_.messages.type.fingerprint);
   put_number(numbers + 8, terms_.messages.max_message);
-  body += std::string_view(terms_.messages.type.name).substr(0, kLongestTypeName);
+  body += std::string_view(terms_.messages.type.name()).substr(0, kLongestTypeName);
   return frame_of(kType, body);
 }
 

@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <vector>
 
+#include "base/made_once.hpp"
 #include "brood/error.hpp"
 
 namespace brood::inline v1::net {
@@ -71,17 +73,23 @@ int bio_create(BIO* bio) {
   return 1;
 }
 
+struct SocketMethod {
+  BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket without signals");
+  SocketMethod() {
+    if (method == nullptr) throw std::bad_alloc();
+    BIO_meth_set_write(method, bio_write);
+    BIO_meth_set_read(method, bio_read);
+    BIO_meth_set_ctrl(method, bio_control);
+    BIO_meth_set_create(method, bio_create);
+  }
+  SocketMethod(const SocketMethod&) = delete;
+  SocketMethod& operator=(const SocketMethod&) = delete;
+  ~SocketMethod() { BIO_meth_free(method); }
+};
+constinit base::MadeOnce<SocketMethod> g_socket_method;
+
 BIO_METHOD* socket_method() {
-  static BIO_METHOD* const method = [] {
-    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket without signals");
-    if (made == nullptr) throw std::bad_alloc();
-    BIO_meth_set_write(made, bio_write);
-    BIO_meth_set_read(made, bio_read);
-    BIO_meth_set_ctrl(made, bio_control);
-    BIO_meth_set_create(made, bio_create);
-    return made;
-  }();
-  return method;
+  return g_socket_method.get([] { return std::make_unique<SocketMethod>(); }).method;
 }
 
 /// OpenSSL's objects are not for two threads at once, and sending and receiving share one: each call is short, since none

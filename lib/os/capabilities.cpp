@@ -66,4 +66,9 @@ const Capabilities& capabilities() noexcept {
   return found;
 }
 
+namespace {
+/// At load: a fork by one thread must not meet another that detects; the child would wait for it for ever.
+[[maybe_unused]] const Capabilities& g_found_at_load = capabilities();
+}  // namespace
+
 }  // namespace brood::inline v1::os

@@ -12,7 +12,7 @@ struct Capabilities {
   bool tick = true;         ///< sleeps look round once in a while although nothing woke them
 };
 
-/// Detected at the first call; safe from any thread.
+/// Detected when the program is loaded; safe from any thread.
 [[nodiscard]] const Capabilities& capabilities() noexcept;
 
 }  // namespace brood::inline v1::os

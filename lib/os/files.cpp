@@ -122,10 +122,7 @@ std::uint64_t random_u64() noexcept {
   return value;
 }
 
-std::size_t page_size() noexcept {
-  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return size;
-}
+std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
 
 std::uint64_t free_bytes(const char* path) noexcept {
   struct statvfs fs {};

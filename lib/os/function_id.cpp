@@ -101,6 +101,10 @@ std::string Module::find_path() const {
   return real ? std::string(real.get()) : name_;
 }
 
+/// True from the fork on, in the child. Watched from the load on: a fork by one thread must not meet another that registers.
+constinit std::atomic<bool> g_forked = false;
+[[maybe_unused]] const int g_watched = ::pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
+
 /// The modules of this process, remembered for as long as none is loaded or unloaded.
 class LoadedModules {
  public:
@@ -109,7 +113,7 @@ class LoadedModules {
     LoadedModules& modules = mine();
     // A forked child uses what its parent's thread knew: glibc does not reset the lock of dl_iterate_phdr there, and if
     // another thread of the parent held it at the moment of the fork, asking would never return.
-    if (modules.modules_.empty() || !in_forked_child()) modules.refresh();
+    if (modules.modules_.empty() || !g_forked.load()) modules.refresh();
     return modules;
   }
   /// For when what is known does not do: a module was loaded since.
@@ -136,13 +140,6 @@ class LoadedModules {
   static LoadedModules& mine() {
     thread_local LoadedModules modules;
     return modules;
-  }
-
-  /// True from the fork on, in the child.
-  static bool in_forked_child() {
-    static std::atomic<bool> forked = false;
-    static const int watching = ::pthread_atfork(nullptr, nullptr, [] { forked = true; });
-    return watching == 0 && forked;
   }
 
   void refresh() {

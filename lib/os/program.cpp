@@ -191,10 +191,19 @@ void restore_descriptor_limit(unsigned long soft) noexcept {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+namespace {
+using MinStack = std::size_t (*)(const pthread_attr_t*);
+/// glibc's own answer, which only dlsym gives: PTHREAD_STACK_MIN plus the program's static thread-local storage.
+MinStack min_stack_function() noexcept {
+  static const auto found = reinterpret_cast<MinStack>(::dlsym(RTLD_DEFAULT, "__pthread_get_minstack"));
+  return found;
+}
+/// At load: a fork by one thread must not meet another that looks it up.
+[[maybe_unused]] const MinStack g_found_at_load = min_stack_function();
+}  // namespace
+
 std::size_t thread_stack_bytes(std::size_t bytes) noexcept {
-  // glibc's own answer, which only dlsym gives: PTHREAD_STACK_MIN plus the program's static thread-local storage.
-  using MinStack = std::size_t (*)(const pthread_attr_t*);
-  static const auto min_stack = reinterpret_cast<MinStack>(::dlsym(RTLD_DEFAULT, "__pthread_get_minstack"));
+  const MinStack min_stack = min_stack_function();
   if (min_stack == nullptr) return bytes;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);

@@ -37,7 +37,7 @@ std::vector<char*> environment_with(std::string& entry) {
 
 /// The main program's file does not change while it runs, so it is looked up once. Empty answers are asked again.
 const std::string& executable() {
-  static std::string found;  // guarded by the launch mutex
+  static auto& found = *new std::string;  // guarded by the launch mutex; exit handlers start processes, too
   if (found.empty()) found = os::own_executable();
   if (found.empty()) {
     throw StartError(

@@ -30,7 +30,7 @@ std::byte* copy_at(const Object& object, std::uint32_t index) {
   return reinterpret_cast<std::byte*>(&body_of(object) + 1) + index * copy_bytes(object);
 }
 
-shm::Payload payload(const ValueCore::Type& type) { return {type.fingerprint, type.name}; }
+shm::Payload payload(const ValueCore::Type& type) { return {type.payload.fingerprint, type.payload.name()}; }
 
 Object make(std::string_view name, const ValueCore::Type& type, const void* initial, bool open_existing) {
   const shm::CreateRequest request{.kind = Kind::value,

@@ -2,11 +2,11 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdlib>
-#include <mutex>
+#include <memory>
 
 #include "base/hex.hpp"
+#include "base/made_once.hpp"
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
@@ -14,16 +14,7 @@
 namespace brood::inline v1 {
 namespace {
 
-struct Chosen {
-  std::once_flag once;
-  std::atomic<bool> used = false;
-  std::string path;
-};
-
-Chosen& chosen() {
-  static auto* const it = new Chosen;  // never destroyed: shared objects with static storage may outlive us
-  return *it;
-}
+constinit base::MadeOnce<const std::string> g_chosen;
 
 std::string default_path() {
   // secure_getenv: a setuid program must not be pointed to somebody else's directory.
@@ -41,24 +32,16 @@ std::string default_path() {
 }  // namespace
 
 const std::string& domain_directory() {
-  auto& it = chosen();
-  std::call_once(it.once, [&] {
-    if (it.path.empty()) it.path = default_path();
-    it.used = true;
-  });
-  return it.path;
+  return g_chosen.get([] { return std::make_unique<const std::string>(default_path()); });
 }
 
 void set_domain_directory(std::string_view path) {
-  auto& it = chosen();
   if (path.empty() || path.front() != '/')
     throw UsageError("set_domain_directory: the path must be absolute, got '" + std::string(path) + "'");
-  if (it.used && it.path == path) return;
-  if (it.used)
-    throw UsageError("set_domain_directory: this process already uses the domain " + it.path +
+  const std::string& chosen = g_chosen.offer(std::make_unique<const std::string>(path));
+  if (chosen != path)
+    throw UsageError("set_domain_directory: this process already uses the domain " + chosen +
                      "; choose before the first shared object");
-  it.path = path;
-  (void)domain_directory();
 }
 
 namespace shm {

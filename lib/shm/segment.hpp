@@ -69,7 +69,7 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
 /// What a payload is; the defaults are for objects without one.
 struct Payload {
   std::uint64_t fingerprint = 0;
-  std::string_view type_name = {};
+  std::string type_name = {};
 };
 
 struct CreateRequest {

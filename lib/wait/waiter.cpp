@@ -217,15 +217,18 @@ struct ForkHandlers {
   }
 };
 
+namespace {
+/// At load: a fork by one thread must not meet another that registers.
+[[maybe_unused]] const bool g_registered =
+    (base::hold_across_fork(base::ForkOrder::waiters, {&ForkHandlers::lock, &ForkHandlers::unlock}), true);
+}  // namespace
+
 Waiters& Waiters::instance() {
   Waiters* all = g_waiters.load();
   if (all != nullptr && all->process_ == ::getpid()) return *all;
   // Never destroyed: threads that are not ended by an orderly exit use it to the last.
   auto fresh = std::unique_ptr<Waiters>(new Waiters(::getpid()));
   if (!g_waiters.compare_exchange_strong(all, fresh.get())) return *all;
-  static const bool registered =
-      (base::hold_across_fork(base::ForkOrder::waiters, {&ForkHandlers::lock, &ForkHandlers::unlock}), true);
-  (void)registered;
   return *fresh.release();
 }
 

@@ -11,10 +11,8 @@ namespace brood::inline v1::detail {
 
 namespace {
 // Categories that mean the same in every program.
-const std::array<const std::error_category*, 3>& known_categories() {
-  static const std::array<const std::error_category*, 3> kKnown = {&std::generic_category(), &std::system_category(),
-                                                                   &std::iostream_category()};
-  return kKnown;
+std::array<const std::error_category*, 3> known_categories() {
+  return {&std::generic_category(), &std::system_category(), &std::iostream_category()};
 }
 
 // x87 keeps 80 bits in 16 bytes; the rest is padding and must not carry what lay there before.

@@ -55,7 +55,7 @@ TEST_F(QueueHandles, MakerKilledAfterPutDoesNoHarm) {
 template <class Queue>
 void leave_a_pin_behind(const Queue& queue, brood::Kind kind, const brood::Handle& target) {
   const brood::detail::QueueCore::Type& type = brood::detail::Items<brood::Lock>::type();
-  const brood::detail::Object object = brood::registry::open(queue.handle(), kind, {type.fingerprint, type.name});
+  const brood::detail::Object object = brood::registry::open(queue.handle(), kind, {type.fingerprint, type.name()});
   constexpr std::uint64_t kMessage = 1000;
   brood::shm::header_of(object.body()).may_have_pins.store(1);
   brood::shm::pin(object.id(), kMessage, target);

@@ -18,6 +18,7 @@
 #include "brood/deadline.hpp"
 #include "brood/detail/chunk.hpp"
 #include "brood/detail/queue_core.hpp"
+#include "brood/detail/type_id.hpp"
 #include "brood/handle.hpp"
 
 namespace brood::inline v1 {
@@ -135,10 +136,7 @@ struct Landing {
 /// Errors of all operations: ConnectionClosed, UsageError (moved from), WrongDirection, OsError.
 class ConnectionCore {
  public:
-  struct Type {
-    std::uint64_t fingerprint;
-    std::string name;
-  };
+  using Type = PayloadType;
   [[nodiscard]] static std::pair<ConnectionCore, ConnectionCore> make_pipe(const PipeOptions& options,
                                                                            const Type& type);
   [[nodiscard]] static ConnectionCore open(const Handle& handle, const Type& type);

@@ -14,6 +14,7 @@
 #include "brood/deadline.hpp"
 #include "brood/detail/chunk.hpp"
 #include "brood/detail/object.hpp"
+#include "brood/detail/type_id.hpp"
 #include "brood/handle.hpp"
 #include "brood/serialize.hpp"
 
@@ -106,10 +107,7 @@ class Message {
 /// Process-local view of one queue. Errors of all operations: QueueClosed, NoSpace, OsError.
 class QueueCore {
  public:
-  struct Type {
-    std::uint64_t fingerprint;
-    std::string name;
-  };
+  using Type = PayloadType;
   [[nodiscard]] static QueueCore create(const QueueOptions& options, const Type& type);
   [[nodiscard]] static QueueCore create_named(std::string_view name, const QueueOptions& options, const Type& type);
   [[nodiscard]] static QueueCore open_or_create(std::string_view name, const QueueOptions& options, const Type& type);

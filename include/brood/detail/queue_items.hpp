@@ -26,10 +26,7 @@ template <class T>
 struct Items {
   static constexpr bool kRaw = raw_layout<T> && !std::is_empty_v<T>;
 
-  [[nodiscard]] static const QueueCore::Type& type() {
-    static const QueueCore::Type it{type_fingerprint<T>(), type_name<T>()};
-    return it;
-  }
+  [[nodiscard]] static constexpr const QueueCore::Type& type() noexcept { return kPayloadType<T>; }
 
   /// `Core`: anything with the put of a QueueCore.
   template <class Core>
@@ -149,7 +146,7 @@ struct Items {
     }
   }
   [[nodiscard]] static T from_raw(const Handle& queue, const std::byte* bytes) {
-    if (!raw_bytes_are_valid<T>(bytes)) throw DecodeError(queue.str() + ": took bytes that are no " + type().name);
+    if (!raw_bytes_are_valid<T>(bytes)) throw DecodeError(queue.str() + ": took bytes that are no " + type().name());
     return load_raw<T>(bytes);
   }
 };

@@ -190,4 +190,14 @@ template <class T>
   return kValue;
 }
 
+/// What an object holds, as its segment says it. A constant: what is made at its first use stays half made for ever in a
+/// child that another thread forks meanwhile.
+struct PayloadType {
+  std::uint64_t fingerprint;
+  std::string_view compiler_spelling;
+  [[nodiscard]] std::string name() const { return readable_type_name(compiler_spelling); }
+};
+template <class T>
+inline constexpr PayloadType kPayloadType{type_fingerprint<T>(), compiler_type_name<T>()};
+
 }  // namespace brood::inline v1::detail

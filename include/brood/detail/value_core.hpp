@@ -8,6 +8,7 @@
 
 #include "brood/deadline.hpp"
 #include "brood/detail/object.hpp"
+#include "brood/detail/type_id.hpp"
 #include "brood/handle.hpp"
 
 namespace brood::inline v1::detail {
@@ -15,8 +16,7 @@ namespace brood::inline v1::detail {
 class ValueCore {
  public:
   struct Type {
-    std::uint64_t fingerprint;
-    std::string name;
+    PayloadType payload;
     std::size_t size_bytes;
   };
   [[nodiscard]] static ValueCore create(const Type& type, const void* initial);
