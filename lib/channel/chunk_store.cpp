@@ -140,14 +140,17 @@ bool ChunkStore::try_hold(Index index, Id me) noexcept {
   std::uint64_t free = ChunkWord{}.pack();
   std::atomic<std::uint64_t>& word = entry(index).word;
   // SYNC chunk-free: acquire pairs with the release in make_free; what the last owner did with it lies behind us.
-  return word.load(std::memory_order_relaxed) == free &&
-         word.compare_exchange_strong(free, ChunkWord{me, ChunkPhase::held}.pack());
+  return word.load() == free && word.compare_exchange_strong(free, ChunkWord{me, ChunkPhase::held}.pack());
 }
 
 /// Without the lock: a free chunk that counts with enough bytes already. From where the last one was found.
 std::optional<Index> ChunkStore::find_free(unsigned which, std::uint64_t bytes, Id me) noexcept {
   const std::uint32_t used = body_.classes[which].used.load(std::memory_order_acquire);
   const std::uint32_t from = found_at_[which].load(std::memory_order_relaxed);
+  if (from < used) {
+    os::prefetch_for_writing(&entry(which << kClassShift | from));
+    os::prefetch_for_writing(data(which << kClassShift | from));
+  }
   for (std::uint32_t i = 0; i < used; ++i) {
     const std::uint32_t number = from + i < used ? from + i : from + i - used;
     if (number >= used) continue;
@@ -222,6 +225,17 @@ std::optional<Index> ChunkStore::grow(unsigned which, std::uint64_t bytes, Id me
   }
 }
 
+/// A forked child uses the attachment of its parent, and counts for itself.
+void ChunkStore::count_in(Id me) noexcept {
+  if (counted_in_.load(std::memory_order_relaxed) == me) return;
+  if (counted_in_.exchange(me) != me) registry::slot(me).claims.fetch_add(1);
+}
+
+ChunkStore::~ChunkStore() {
+  const Id me = registry::self_if_joined();
+  if (me != registry::kNobody && counted_in_.load() == me) registry::slot(me).claims.fetch_sub(1);
+}
+
 // --- what anybody may call -----------------------------------------------------------------------------------------------
 
 std::optional<Index> ChunkStore::allocate(std::uint64_t size_bytes, bool may_grow, Deadline deadline) {
@@ -229,17 +243,13 @@ std::optional<Index> ChunkStore::allocate(std::uint64_t size_bytes, bool may_gro
   const std::uint64_t bytes = os::round_up(std::max<std::uint64_t>(size_bytes, 1), kSmallest);
   if (which >= body_.classes_used) return std::nullopt;
   const Id me = registry::self();
-  registry::slot(me).claims.fetch_add(1);  // who ends with a chunk in his hands tells those who wait for one
+  count_in(me);
   std::optional<Index> index = find_free(which, bytes, me);
   if (!index && may_grow) {
     const Locked lock(*this, deadline);
     if (lock) index = grow(which, bytes, me);
   }
-  if (!index) {
-    registry::slot(me).claims.fetch_sub(1);
-    return std::nullopt;
-  }
-  populate(*index, bytes);
+  if (index) populate(*index, bytes);
   return index;
 }
 
@@ -262,7 +272,8 @@ void ChunkStore::populate(Index index, std::uint64_t bytes) {
 void ChunkStore::make_free(Index index) noexcept {
   // SYNC chunk-free: release, see try_hold; a full barrier too, before the look whether somebody waits.
   entry(index).word.exchange(ChunkWord{}.pack());
-  body_.given_back.fetch_add(1);
+  // SYNC chunk-seeker: the exchange, Seeker's count and its second look are sequentially consistent; one sees the other.
+  if (body_.seekers.load() != 0) body_.given_back.fetch_add(1);
   body_.room.notify_every();
 }
 
@@ -275,18 +286,17 @@ void ChunkStore::give_back(Index index) noexcept {
     os::give_back_memory(data(index), bytes);
   }
   make_free(index);
-  registry::slot(me).claims.fetch_sub(1);
 }
 
 void ChunkStore::put_into_ring(Index index) noexcept {
-  entry(index).word.store(ChunkWord{registry::kNobody, ChunkPhase::in_ring}.pack());
-  registry::slot(registry::self()).claims.fetch_sub(1);
+  // SYNC chunk-in-ring: release; the record's commit, or the store that takes it, publishes this. No barrier.
+  entry(index).word.store(ChunkWord{registry::kNobody, ChunkPhase::in_ring}.pack(), std::memory_order_release);
 }
 
 void ChunkStore::take_from_ring(Index index) noexcept {
   const Id me = registry::self();
-  registry::slot(me).claims.fetch_add(1);
-  entry(index).word.store(ChunkWord{me, ChunkPhase::held}.pack());
+  count_in(me);
+  entry(index).word.store(ChunkWord{me, ChunkPhase::held}.pack(), std::memory_order_release);
 }
 
 void ChunkStore::discard(Index index) noexcept { make_free(index); }

@@ -13,6 +13,7 @@
 #include "brood/deadline.hpp"
 #include "brood/detail/object.hpp"
 #include "channel/wake_word.hpp"
+#include "os/futex.hpp"
 #include "registry/registry.hpp"
 #include "shm/segment.hpp"
 #include "sync/lock_body.hpp"
@@ -66,7 +67,8 @@ struct ChunkStoreBody {
   std::atomic<std::uint32_t> deaths_seen;  ///< death word up to which chunks of the dead have come back
   std::uint32_t classes_used;
   alignas(64) WakeWord room;              ///< those who wait for a chunk
-  std::atomic<std::uint32_t> given_back;  ///< moves on with every chunk that becomes free
+  std::atomic<std::uint32_t> given_back;  ///< moves on with every chunk that becomes free while somebody seeks one
+  std::atomic<std::uint32_t> seekers;     ///< those, and some who were killed while they sought
   std::array<ChunkClass, 25> classes;     ///< 4 KiB … 64 GiB
 };
 /// Where the entries begin.
@@ -89,6 +91,10 @@ class ChunkStore {
   /// Errors: HandleError, TypeMismatch (also a damaged one), OsError.
   explicit ChunkStore(std::uint64_t id);
   explicit ChunkStore(detail::Object object) : object_(std::move(object)), body_(body_of(object_)) {}
+
+  ~ChunkStore();
+  ChunkStore(const ChunkStore&) = delete;
+  ChunkStore& operator=(const ChunkStore&) = delete;
 
   /// A chunk of at least so many bytes, held by this process. Nothing if there is none, and if `may_grow` is false also
   /// if none of the free ones serves. Errors: NoSpace (the filesystem is full).
@@ -121,8 +127,26 @@ class ChunkStore {
   /// Gives the memory of free chunks back to the filesystem. Returns the bytes.
   std::uint64_t trim() noexcept;
 
+  /// Somebody who found none free, as long as he looks: chunks that come back are counted for him. He looks once more
+  /// before he waits for the count to move on, since what came back before was not counted; so nobody who finds a chunk
+  /// pays for a line that all who give back write.
+  class Seeker {
+   public:
+    explicit Seeker(ChunkStore& store) noexcept : body_(store.body_) { body_.seekers.fetch_add(1); }
+    ~Seeker() { body_.seekers.fetch_sub(1); }
+    Seeker(const Seeker&) = delete;
+    Seeker& operator=(const Seeker&) = delete;
+
+   private:
+    ChunkStoreBody& body_;
+  };
   [[nodiscard]] WakeWord& room() noexcept { return body_.room; }
   [[nodiscard]] std::uint32_t given_back() const noexcept { return body_.given_back.load(); }
+  /// It will be taken and read: its state and its first bytes come together, not one after the other.
+  void prefetch(const ChunkRef& ref) const noexcept {
+    os::prefetch_for_writing(&entry(ref.index));
+    __builtin_prefetch(data(ref.index) + ref.skip);
+  }
 
  private:
   class Locked;
@@ -136,11 +160,15 @@ class ChunkStore {
   void make_free(Index index) noexcept;
   std::uint64_t drop_memory(std::uint64_t wanted, registry::Id me) noexcept;
   void populate(Index index, std::uint64_t bytes);
+  void count_in(registry::Id me) noexcept;
   template <class Visit>
   void for_each_used(Visit visit) const noexcept;
 
   detail::Object object_;
   ChunkStoreBody& body_;
+  /// The process for which this attachment is counted among the claims of the registry: who ends with a chunk in his hands
+  /// tells those who wait for one. Once for all chunks: two counts for each message would cost as much as the rest of it.
+  std::atomic<registry::Id> counted_in_ = registry::kNobody;
   /// Where this process found the last one of each class: the next one that comes back is likely to be near, and the
   /// same one over and over is warm.
   std::array<std::atomic<std::uint32_t>, 25> found_at_{};

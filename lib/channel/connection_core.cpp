@@ -19,31 +19,28 @@ Received::Received(Received&& other) noexcept
       capacity_(std::exchange(other.capacity_, 0)),
       size_(std::exchange(other.size_, 0)),
       begin_(std::exchange(other.begin_, 0)),
-      held_files_(std::exchange(other.held_files_, {})),
-      held_ids_(std::exchange(other.held_ids_, {})),
-      descriptors_(std::exchange(other.descriptors_, {})) {}
+      luggage_(std::move(other.luggage_)) {}
 
 Received& Received::operator=(Received&& other) noexcept {
-  clear();
   buffer_ = std::move(other.buffer_);
   capacity_ = std::exchange(other.capacity_, 0);
   size_ = std::exchange(other.size_, 0);
   begin_ = std::exchange(other.begin_, 0);
-  held_files_ = std::exchange(other.held_files_, {});
-  held_ids_ = std::exchange(other.held_ids_, {});
-  descriptors_ = std::exchange(other.descriptors_, {});
+  luggage_ = std::move(other.luggage_);
   return *this;
 }
 
-void Received::let_go() noexcept {
-  for (const int fd : held_files_) ::close(fd);
-  for (const std::uint64_t id : held_ids_) shm::reclaim(base::hex16(id));
-  for (const int fd : descriptors_) {
+Received::Luggage::~Luggage() {
+  for (const int fd : held_files) ::close(fd);
+  for (const std::uint64_t id : held_ids) shm::reclaim(base::hex16(id));
+  for (const int fd : descriptors) {
     if (fd >= 0) ::close(fd);
   }
-  held_files_.clear();
-  held_ids_.clear();
-  descriptors_.clear();
+}
+
+Received::Luggage& Received::luggage() {
+  if (!luggage_) luggage_ = std::make_unique<Luggage>();
+  return *luggage_;
 }
 
 std::byte* Received::grow(std::size_t more, std::uint64_t total) {
@@ -64,22 +61,24 @@ std::byte* Received::grow(std::size_t more, std::uint64_t total) {
 void Received::keep(std::uint64_t id) {
   if (id == 0) return;
   if (base::UniqueFd fd = shm::hold(id)) {
-    held_ids_.push_back(id);
-    held_files_.push_back(fd.get());
+    Luggage& mine = luggage();
+    mine.held_ids.push_back(id);
+    mine.held_files.push_back(fd.get());
     (void)fd.release();
   }
 }
 
 void Received::keep(std::uint64_t id, int file) {
   base::UniqueFd owned(file);
-  held_ids_.push_back(id);
-  held_files_.push_back(file);
+  Luggage& mine = luggage();
+  mine.held_ids.push_back(id);
+  mine.held_files.push_back(file);
   (void)owned.release();
 }
 
 void Received::add_descriptor(int fd) {
   base::UniqueFd owned(fd);
-  descriptors_.push_back(fd);
+  luggage().descriptors.push_back(fd);
   (void)owned.release();
 }
 

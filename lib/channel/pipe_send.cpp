@@ -1,5 +1,6 @@
 // The sending side of an end: into the other end's inbox.
 #include <array>
+#include <optional>
 
 #include "absl/cleanup/cleanup.h"
 #include "brood/error.hpp"
@@ -97,6 +98,7 @@ bool PipeEnd::send(std::span<const std::byte> payload, std::span<const Handle> h
       const Place tail = Place::unpack(inbox.tail.load(std::memory_order_relaxed));
       if (!payload.empty()) ring_of_peer.write(tail.position, 0, payload.data(), payload.size());
       ring_of_peer.commit(inbox, tail, 0, payload.size());
+      ring_of_peer.prepare_next(tail, payload.size());
     }
   }
   ring(mine_.sent, mine_);
@@ -121,6 +123,7 @@ detail::Chunk PipeEnd::allocate(std::size_t size_bytes, Deadline deadline) {
     if (lane.healed()) repair_peer_inbox();
     store = &out_chunks_->make(inbox.chunks, peer_object_, inbox.loan_budget);
   }
+  std::optional<ChunkStore::Seeker> seeker;
   for (;;) {
     const std::uint32_t seen = store->given_back();
     // Chunks of the dead are found before more memory is taken.
@@ -128,11 +131,14 @@ detail::Chunk PipeEnd::allocate(std::size_t size_bytes, Deadline deadline) {
     auto index = store->allocate(size_bytes, !news, deadline);
     if (!index && news && settle_chunks(deadline)) index = store->allocate(size_bytes, true, deadline);
     if (index) return {out_chunks_, *index};
+    if (deadline.is_poll()) return {};
+    if (!seeker) {
+      seeker.emplace(*store);
+      continue;  // what came back until now was not counted
+    }
     const auto ready = [&] { return store->given_back() != seen || store->has_news() || peer_has_ended(); };
     const auto look = [&](Search& search) { return peer_is_gone(&search); };
-    if (deadline.is_poll() ||
-        !wait(inbox.taken, registry::Operation::put, deadline, g_room_spin, ready, look, &store->room()))
-      return {};
+    if (!wait(inbox.taken, registry::Operation::put, deadline, g_room_spin, ready, look, &store->room())) return {};
     if (peer_has_ended()) throw_broken_pipe();
   }
 }
@@ -170,6 +176,7 @@ bool PipeEnd::send_chunk(detail::Chunk& chunk, std::size_t skip, std::size_t siz
     ring_of_peer.write(tail.position, 0, &ref, sizeof ref);
     store->put_into_ring(ref.index);
     ring_of_peer.commit(inbox, tail, fragment::kInChunk, sizeof ref);
+    ring_of_peer.prepare_next(tail, sizeof ref);
   }
   chunk.forget();
   ring(mine_.sent, mine_);

@@ -97,6 +97,7 @@ PipeEnd::Took PipeEnd::take_chunk(detail::Landing& landing, const Look& found) {
   ChunkStore* const chunks = in_chunks_->find(mine_.chunks);
   if (chunks == nullptr) throw_damaged("it names a chunk, but there are none");
   chunks->check(ref);
+  chunks->prefetch(ref);
   chunks->take_from_ring(ref.index);
   landing.chunk = detail::Chunk(in_chunks_, ref.index);
   landing.skip = ref.skip;

@@ -115,6 +115,7 @@ Chunk QueueCore::take_chunk(const ChunkRef& ref) {
   ChunkStore* const chunks = chunks_->find(body_of(object_).chunks);
   if (chunks == nullptr) throw DecodeError(handle().str() + ": a record names a chunk, but the queue has none");
   chunks->check(ref);
+  chunks->prefetch(ref);
   chunks->take_from_ring(ref.index);
   return {chunks_, ref.index};
 }

@@ -1,4 +1,5 @@
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "absl/cleanup/cleanup.h"
@@ -202,6 +203,7 @@ Chunk QueueCore::allocate(std::size_t size_bytes, Deadline deadline) {
   }
   Sleeper sleeper(registry::Operation::put, kind_of(object_), object_.id(), deadline);
   std::uint32_t seen = 0;
+  std::optional<ChunkStore::Seeker> seeker;
   const auto may_allocate = [&] {
     return store->given_back() != seen || store->has_news() || body.shutdown.load(std::memory_order_acquire) != 0;
   };
@@ -219,7 +221,12 @@ Chunk QueueCore::allocate(std::size_t size_bytes, Deadline deadline) {
     if (index) return {chunks_, *index};
     if (policy == WhenFull::drop_oldest && make_room_by_dropping(deadline)) continue;
     if (policy == WhenFull::drop_newest) body.dropped.fetch_add(1);
-    if (deadline.is_poll() || !wait_until_ready(store->room(), sleeper, g_not_full_spin, may_allocate)) return {};
+    if (deadline.is_poll()) return {};
+    if (!seeker) {
+      seeker.emplace(*store);
+      continue;  // what came back until now was not counted
+    }
+    if (!wait_until_ready(store->room(), sleeper, g_not_full_spin, may_allocate)) return {};
   }
 }
 

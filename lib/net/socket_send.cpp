@@ -47,7 +47,7 @@ SocketTransport::SocketTransport(std::unique_ptr<Stream> stream, Messages messag
                                  std::optional<PeerTerms> peer, std::vector<std::byte> late_note)
     : Transport(true, true),
       stream_(std::move(stream)),
-      messages_(std::move(messages)),
+      messages_(messages),
       label_(std::move(label)),
       late_note_(std::move(late_note)),
       incoming_({.max_message = messages_.max_message, .passengers = stream_->carries_descriptors()}),

@@ -69,19 +69,19 @@ class Received {
   Received& operator=(const Received&) = delete;
   Received(Received&& other) noexcept;
   Received& operator=(Received&& other) noexcept;
-  ~Received() {
-    if (!held_files_.empty() || !descriptors_.empty()) let_go();
-  }
+  ~Received() = default;
 
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {buffer_.get() + begin_, size_ - begin_}; }
   /// Who takes one leaves -1.
-  [[nodiscard]] std::span<int> descriptors() noexcept { return descriptors_; }
+  [[nodiscard]] std::span<int> descriptors() noexcept {
+    return luggage_ ? std::span<int>(luggage_->descriptors) : std::span<int>();
+  }
   [[nodiscard]] std::vector<std::byte> copy() const { return {bytes().begin(), bytes().end()}; }
   /// Memory in use.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return size_; }
   /// Ready for the next message; keeps the memory.
   void clear() noexcept {
-    if (!held_files_.empty() || !descriptors_.empty()) let_go();
+    luggage_.reset();
     size_ = 0;
     begin_ = 0;
   }
@@ -101,14 +101,22 @@ class Received {
   void add_descriptor(int fd);
 
  private:
-  void let_go() noexcept;
+  /// What few messages have, apart: a receiver of plain data makes and drops a Received for each.
+  struct Luggage {
+    Luggage() = default;
+    ~Luggage();
+    Luggage(const Luggage&) = delete;
+    Luggage& operator=(const Luggage&) = delete;
+    std::vector<int> held_files;
+    std::vector<std::uint64_t> held_ids;
+    std::vector<int> descriptors;
+  };
+  Luggage& luggage();
   std::unique_ptr<std::byte[]> buffer_;  // not a vector: that would clear memory which is overwritten at once
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
   std::size_t begin_ = 0;
-  std::vector<int> held_files_;
-  std::vector<std::uint64_t> held_ids_;
-  std::vector<int> descriptors_;
+  std::unique_ptr<Luggage> luggage_;
 };
 using SpareReceived = Spare<Received>;
 extern template class Spare<Received>;
