@@ -230,6 +230,8 @@ Chunk QueueCore::allocate(std::size_t size_bytes, Deadline deadline) {
   }
 }
 
+ChunkStore* QueueCore::chunk_store() const { return chunks_->find(body_of(object_).chunks); }
+
 void QueueCore::settle_chunks(Deadline deadline) {
   QueueBody& body = body_of(object_);
   const SideLock producers(body, body.producers, context_of(object_), deadline);

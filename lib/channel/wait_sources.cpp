@@ -1,12 +1,15 @@
 // Queues, subscriptions and connections in a wait for many.
 #include <poll.h>
 
+#include <optional>
+
 #include "brood/detail/broadcast_core.hpp"
 #include "brood/detail/connection_core.hpp"
 #include "brood/detail/priority_core.hpp"
 #include "brood/detail/wait_source.hpp"
 #include "brood/detail/work_core.hpp"
 #include "channel/broadcast_body.hpp"
+#include "channel/chunk_store.hpp"
 #include "channel/item_table.hpp"
 #include "channel/records.hpp"
 #include "channel/side_lock.hpp"
@@ -17,7 +20,7 @@ namespace {
 
 using namespace channel;  // the parts of a queue
 
-/// Where an attempt found somebody inside, or no room for more than a smaller item: nobody rings for that.
+/// Where an attempt found somebody inside, or no room in the ring for more than a smaller item: nobody rings for that.
 constexpr std::int64_t kTryAgainNs = 100'000'000;
 constexpr std::int64_t kBusyNs = 1'000'000;
 
@@ -109,11 +112,23 @@ class PriorityRoomSource final : public WakeWordSource {
 class TakenSource final : public WakeWordSource {
  public:
   TakenSource(const QueueCore& queue, bool is_priority)
-      : WakeWordSource(queue, &QueueBody::not_full), is_priority_(is_priority), mark_(mark()) {}
+      : WakeWordSource(queue, &QueueBody::not_full),
+        is_priority_(is_priority),
+        mark_(mark()),
+        chunks_(is_priority ? nullptr : queue.chunk_store()) {
+    if (chunks_ == nullptr) return;
+    seeker_.emplace(*chunks_);
+    given_back_ = chunks_->given_back();
+  }
   [[nodiscard]] bool watch(Bell& bell) override {
     if (WakeWordSource::watch(bell)) return true;
     if (is_priority_ ? !has_place(body_) : !can_append(body_, record::units_for(0))) return false;
-    // There is room, but the attempt failed: the item is larger, or somebody stood in the way.
+    // There is room, but the attempt failed: the item is larger, waits for memory outside of the ring, or somebody stood
+    // in the way.
+    if (chunks_ != nullptr) {
+      bell = {.word = &chunks_->room().word, .seen = chunks_->room().arm()};
+      if (may_be_ready()) return true;
+    }
     bell.look_again_ns = kTryAgainNs;
     return std::exchange(has_waited_, true);
   }
@@ -122,10 +137,15 @@ class TakenSource final : public WakeWordSource {
   [[nodiscard]] std::uint64_t mark() const noexcept {
     return is_priority_ ? table_of(body_).freed.load() : body_.head.load(std::memory_order_acquire);
   }
-  [[nodiscard]] bool may_be_ready() const noexcept override { return mark() != mark_ || is_shut(body_); }
+  [[nodiscard]] bool may_be_ready() const noexcept override {
+    return mark() != mark_ || is_shut(body_) || (chunks_ != nullptr && chunks_->given_back() != given_back_);
+  }
 
   bool is_priority_;
   std::uint64_t mark_;
+  ChunkStore* chunks_;
+  std::optional<ChunkStore::Seeker> seeker_;  // made before the attempt, so that what comes back after it is counted
+  std::uint32_t given_back_ = 0;
   bool has_waited_ = false;
 };
 

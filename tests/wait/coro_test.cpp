@@ -1,9 +1,12 @@
 // Coroutines: every operation of brood/coro.hpp, its ends, and where it goes on.
 #include "brood/coro.hpp"
 
+#include <array>
 #include <coroutine>
+#include <cstddef>
 #include <future>
 #include <list>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -118,6 +121,20 @@ TEST_F(Coroutines, PutsALargeItemOnceThereIsRoomForIt) {
   } while (got[0] == 'x');
   EXPECT_EQ(got.size(), 2500U);
   put.get();
+}
+
+/// The ring has room, the memory beside it has none until somebody gives his back.
+TEST_F(Coroutines, PutsALargeItemOnceThereIsMemoryForIt) {
+  using Large = std::array<std::byte, 40 << 10>;
+  brood::Queue<Large> queue({.byte_budget = 64 << 10});
+  auto held = std::make_optional(queue.loan());
+  const auto put_body = [&]() -> Running<void> { co_await brood::async_put(queue, Large{std::byte{7}}); };
+  auto put = put_body();
+  EXPECT_FALSE(put.is_done());
+  EXPECT_TRUE(queue.empty());
+  held.reset();
+  put.get();
+  EXPECT_EQ(queue.get()[0], std::byte{7});
 }
 
 TEST_F(Coroutines, SendsAndReceives) {

@@ -10,6 +10,7 @@ namespace brood::inline v1 {
 
 namespace channel {
 class ChunkAccess;  // lib/channel/chunk_store.hpp
+class ChunkStore;
 struct ChunkRef;
 }  // namespace channel
 

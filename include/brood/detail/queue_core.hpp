@@ -159,6 +159,8 @@ class QueueCore {
 
   explicit QueueCore(Object object);
   [[nodiscard]] const Object& object() const noexcept { return object_; }
+  /// Memory of messages outside of the ring; null as long as there is none.
+  [[nodiscard]] channel::ChunkStore* chunk_store() const;
   /// Errors: QueueClosed after close().
   void check_open() const;
   [[noreturn]] void throw_closed(const char* why) const;
