@@ -103,7 +103,7 @@ class Broadcast {
   [[nodiscard]] static Broadcast open_named(std::string_view name) {
     return Broadcast(detail::BroadcastCore::open_named(name, type()));
   }
-  /// Takes the name away; who has the broadcast open keeps it. False if there was none.
+  /// Takes the name away; who has the broadcast open keeps it, but can pass it on no more. False if there was none.
   static bool remove(std::string_view name) { return detail::remove_broadcast(name); }
 
   /// Publish one item to everybody who subscribes. With SlowReader::block, sleep while a living reader is in the way: also

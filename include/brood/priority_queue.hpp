@@ -67,7 +67,7 @@ class PriorityQueue : public detail::GetForms<PriorityQueue<T>, T> {
   [[nodiscard]] static PriorityQueue open_named(std::string_view name) {
     return PriorityQueue(detail::PriorityCore::open_named(name, type()));
   }
-  /// Takes the name away; who has the queue open keeps it. False if there was none.
+  /// Takes the name away; who has the queue open keeps it, but can pass it on no more. False if there was none.
   static bool remove(std::string_view name) { return detail::remove_priority_queue(name); }
 
   /// Put one item; sleep while the queue is full. The attempts return whether the item is in.

@@ -65,7 +65,7 @@ class Queue : public detail::PutForms<Queue<T>, T>,
   [[nodiscard]] static Queue open_named(std::string_view name) {
     return Queue(detail::QueueCore::open_named(name, type()));
   }
-  /// Takes the name away; who has the queue open keeps it. False if there was none.
+  /// Takes the name away; who has the queue open keeps it, but can pass it on no more. False if there was none.
   static bool remove(std::string_view name) { return detail::remove_queue(name); }
 
   /// One attempt to put or take, with the deadline of a whole call; the forms are made of these.
@@ -73,7 +73,8 @@ class Queue : public detail::PutForms<Queue<T>, T>,
 
   /// Zero copy: loan() lends memory of the queue (brood/loan.hpp), put() takes it back as the next item; get_view() takes
   /// the oldest item and leaves it where it is. Both may be mixed with put() and get() of values.
-  /// Errors: as put() of a value; UsageError (a loan that was put already, of another queue, or of the parent process).
+  /// Errors: as put() of a value, and Full also where the policy is to drop the newest: there is no item yet that could be
+  ///         dropped; UsageError (a loan that was put already, of another queue, or of the parent process).
   ///         After an attempt that failed the loan is still there.
   template <std::same_as<Loan<T>> L>
   void put(L&& loan) {

@@ -35,7 +35,7 @@ class SimpleQueue {
   /// Errors: HandleError (malformed, stale), TypeMismatch (another kind, payload or layout), PermissionDenied, OsError.
   [[nodiscard]] static SimpleQueue open(const Handle& handle) { return SimpleQueue(Queue<T>::open(handle)); }
   [[nodiscard]] static SimpleQueue open_named(std::string_view name) { return SimpleQueue(Queue<T>::open_named(name)); }
-  /// Takes the name away; who has the queue open keeps it. False if there was none.
+  /// Takes the name away; who has the queue open keeps it, but can pass it on no more. False if there was none.
   static bool remove(std::string_view name) { return Queue<T>::remove(name); }
 
   /// Errors: QueueClosed; NoSpace (the item can never fit, or memory cannot be had); what encoding the item throws.

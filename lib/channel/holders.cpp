@@ -54,9 +54,11 @@ std::uint32_t Holders::add(registry::Id me) {
   std::move(not_counted).Cancel();
   if ((end_.gate.fetch_add(2) & 1) == 0) return index;
   remove(index, me);
-  throw ConnectionClosed(named(id_) +
-                         ": this end of the pipe was closed by all who had it, and that is for good; a handle that is "
-                         "written down does not keep an end open, one in a message does");
+  throw ConnectionClosed(
+      named(id_) +
+      ": this end of the pipe was closed by all who had it, and that is for good; a handle that is "
+      "written down does not keep an end open, one in a message does; a forked child holds an end from its "
+      "first use of it on, so use it there (or ask for its handle()) before the parent closes it");
 }
 
 void Holders::remove(std::uint32_t index, registry::Id me) noexcept {

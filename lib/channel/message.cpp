@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/cleanup/cleanup.h"
 #include "base/hex.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "shm/segment.hpp"
@@ -10,17 +11,17 @@
 namespace brood::inline v1::detail {
 
 void Message::clear() noexcept {
-  release_objects();
+  release_objects(0);
   size_ = 0;
   items_.clear();
   chunks_.clear();
 }
 
-void Message::release_objects() noexcept {
-  for (const int fd : held_files_) ::close(fd);
-  for (const std::uint64_t id : held_ids_) shm::reclaim(base::hex16(id));
-  held_files_.clear();
-  held_ids_.clear();
+void Message::release_objects(std::size_t but) noexcept {
+  for (std::size_t i = but; i < held_files_.size(); ++i) ::close(held_files_[i]);
+  for (std::size_t i = but; i < held_ids_.size(); ++i) shm::reclaim(base::hex16(held_ids_[i]));
+  held_files_.resize(but);
+  held_ids_.resize(but);
 }
 
 std::byte* Message::make_room(std::size_t size_bytes) {
@@ -37,6 +38,9 @@ std::byte* Message::make_room(std::size_t size_bytes) {
 }
 
 void Message::hold(std::span<const std::uint64_t> objects) {
+  const std::size_t before = held_files_.size();
+  // The items before this one must still be decoded: they need the descriptors that this one gets none of.
+  absl::Cleanup undo = [&] { release_objects(before); };
   for (const std::uint64_t id : objects) {
     if (id == 0) continue;
     if (base::UniqueFd fd = shm::hold(id)) {
@@ -44,6 +48,7 @@ void Message::hold(std::span<const std::uint64_t> objects) {
       held_files_.push_back(fd.release());
     }
   }
+  std::move(undo).Cancel();
 }
 
 void Message::add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects) {
@@ -51,8 +56,13 @@ void Message::add_item(std::size_t size_bytes, std::size_t skip, std::span<const
   items_.push_back({size_ - size_bytes + skip, size_bytes - skip});
 }
 
-void Message::add_item(Chunk chunk, std::size_t skip, std::size_t size_bytes, std::span<const std::uint64_t> objects) {
+void Message::prepare_item(std::span<const std::uint64_t> objects) {
+  if (items_.size() == items_.capacity()) items_.reserve(2 * items_.size() + 1);
+  if (chunks_.size() == chunks_.capacity()) chunks_.reserve(2 * chunks_.size() + 1);
   hold(objects);
+}
+
+void Message::add_item(Chunk chunk, std::size_t skip, std::size_t size_bytes) noexcept {
   items_.push_back({0, size_bytes, chunk.data() + skip});
   chunks_.push_back(std::move(chunk));
 }

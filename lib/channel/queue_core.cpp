@@ -64,7 +64,7 @@ std::uint64_t QueueCore::dropped() const { return body_of(object_).dropped.load(
 
 void QueueCore::shutdown(bool immediate) {
   QueueBody& body = body_of(object_);
-  if (immediate) (void)chunks_->find(body.chunks);  // if that fails, nothing has happened yet
+  ChunkStore* const chunks = chunks_->find(body.chunks);  // if that fails, nothing has happened yet
   {
     const SideLock producers(body, body.producers, context_of(object_), Deadline::never());
     if (producers.healed()) repair_tail(body);
@@ -76,13 +76,14 @@ void QueueCore::shutdown(bool immediate) {
       settle_items(body, kind_of(object_));
       const Ring ring(body);
       const Cursor end = Cursor::unpack(body.tail.load());
-      ChunkStore* const chunks = chunks_->find(body.chunks);
       while (Cursor::unpack(body.head.load()).position != end.position) discard_oldest(body, ring, chunks);
       if (has_table(kind_of(object_))) ItemTable(body).discard_line();
     }
   }
   body.not_empty.notify_all();
   body.not_full.notify_all();
+  // Who made it meanwhile sees the shutdown before he sleeps, or at his next look round.
+  if (chunks != nullptr) chunks->room().notify_all();
 }
 
 bool QueueCore::is_shut_down() const { return body_of(object_).shutdown.load(std::memory_order_acquire) != 0; }

@@ -94,11 +94,13 @@ bool QueueCore::get_many(Message& into, std::size_t most, Deadline deadline) {
     const std::uint64_t size = record::size_of(header);
     Taken taken;
     if ((header & record::kHasPins) != 0) taken = Taken::of_record(ring, position, size);
+    if (into.holds_enough(taken.ids.size())) return std::nullopt;
     if ((header & record::kInChunk) != 0) {
       const ChunkRef ref = chunk_ref(ring, position, header);
       if (into.items() != 0 && bytes + ref.size_bytes > kBatchBytes) return std::nullopt;
       bytes += ref.size_bytes;
-      into.add_item(take_chunk(ref), ref.skip, ref.size_bytes, taken.ids);
+      into.prepare_item(taken.ids);
+      into.add_item(take_chunk(ref), ref.skip, ref.size_bytes);
       return taken;
     }
     if (into.items() != 0 && bytes + size > kBatchBytes) return std::nullopt;

@@ -166,7 +166,7 @@ bool QueueCore::put_large(const Piece& piece, Deadline deadline) {
   // Its end lies on a boundary, so that the elements of an array behind a header are aligned.
   const std::size_t size = piece.payload.size();
   const std::size_t skip = os::round_up(size, kAlignment) - size;
-  Chunk chunk = allocate(size + skip, deadline);
+  Chunk chunk = allocate_for_item(size + skip, deadline);
   if (!chunk) return false;
   std::memcpy(chunk.data() + skip, piece.payload.data(), size);
   return put_chunk(chunk, skip, size, piece.handles, deadline);
@@ -220,7 +220,6 @@ Chunk QueueCore::allocate(std::size_t size_bytes, Deadline deadline) {
     }
     if (index) return {chunks_, *index};
     if (policy == WhenFull::drop_oldest && make_room_by_dropping(deadline)) continue;
-    if (policy == WhenFull::drop_newest) body.dropped.fetch_add(1);
     if (deadline.is_poll()) return {};
     if (!seeker) {
       seeker.emplace(*store);
@@ -228,6 +227,12 @@ Chunk QueueCore::allocate(std::size_t size_bytes, Deadline deadline) {
     }
     if (!wait_until_ready(store->room(), sleeper, g_not_full_spin, may_allocate)) return {};
   }
+}
+
+Chunk QueueCore::allocate_for_item(std::size_t size_bytes, Deadline deadline) {
+  Chunk chunk = allocate(size_bytes, deadline);
+  if (!chunk && when_full() == WhenFull::drop_newest) body_of(object_).dropped.fetch_add(1);
+  return chunk;
 }
 
 ChunkStore* QueueCore::chunk_store() const { return chunks_->find(body_of(object_).chunks); }

@@ -65,7 +65,8 @@ SocketTransport::~SocketTransport() {
       return;  // it will see the end inside a message
     }
   }
-  stream_->say_goodbye();
+  // The connection is its parent's where this is a forked child's copy.
+  if (!out_.spoilt.load()) stream_->say_goodbye();
 }
 
 void SocketTransport::begin_in_child() noexcept {

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <vector>
 
 #include "base/made_once.hpp"
@@ -25,10 +26,13 @@ constexpr std::size_t kRecordBytes = 16384;
 constexpr std::size_t kBindingBytes = 32;
 constexpr char kBindingLabel[] = "EXPORTER-Channel-Binding";  // RFC 9266
 
-std::string last_reason() {
-  const unsigned long code = ERR_peek_last_error();
+/// What went wrong first; what follows it in the list only says where it was noticed.
+std::string reason_of_failure() {
+  const unsigned long code = ERR_peek_error();
   ERR_clear_error();
-  const char* const reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
+  if (code == 0) return "no reason given";
+  if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
+  const char* const reason = ERR_reason_error_string(code);
   return reason != nullptr ? reason : "no reason given";
 }
 
@@ -189,7 +193,7 @@ class TlsStream final : public Stream {
     std::string out(kBindingBytes, '\0');
     if (SSL_export_keying_material(ssl_, reinterpret_cast<unsigned char*>(out.data()), out.size(), kBindingLabel,
                                    sizeof kBindingLabel - 1, nullptr, 0, 0) != 1) {
-      throw AuthenticationError("TLS has no secret to bind the handshake to: " + last_reason());
+      throw AuthenticationError("TLS has no secret to bind the handshake to: " + reason_of_failure());
     }
     return out;
   }
@@ -224,7 +228,7 @@ class TlsStream final : public Stream {
       case SSL_ERROR_SYSCALL:
         ERR_clear_error();
         return {.is = error == EPIPE || error == 0 ? Io::Is::end : Io::Is::reset, .error = error};
-      default: return {.is = Io::Is::failed, .why = last_reason()};
+      default: return {.is = Io::Is::failed, .why = reason_of_failure()};
     }
   }
 
@@ -240,10 +244,17 @@ TlsContext::TlsContext(const TlsOptions& options, Role role)
     : context_(SSL_CTX_new(role == Role::listener ? TLS_server_method() : TLS_client_method())), role_(role) {
   if (context_ == nullptr) throw OsError(ENOMEM, "OpenSSL has no memory for a TLS context");
   const auto refuse = [&](const std::string& what) {
-    const std::string reason = last_reason();
+    const std::string reason = ERR_peek_error() != 0 ? " (" + reason_of_failure() + ")" : "";
     SSL_CTX_free(context_);
-    throw UsageError("TlsOptions: " + what + " (" + reason + ")");
+    throw UsageError("TlsOptions: " + what + reason);
   };
+  // Else OpenSSL would ask on the terminal, and a server wait there.
+  bool is_encrypted = false;
+  SSL_CTX_set_default_passwd_cb_userdata(context_, &is_encrypted);
+  SSL_CTX_set_default_passwd_cb(context_, [](char*, int, int, void* asked) {
+    *static_cast<bool*>(asked) = true;
+    return -1;
+  });
   ERR_clear_error();
   SSL_CTX_set_min_proto_version(context_, TLS1_2_VERSION);
   // A killed peer says no goodbye, and every message says how long it is: an end without words is an end of file.
@@ -260,8 +271,13 @@ TlsContext::TlsContext(const TlsOptions& options, Role role)
   if (!options.certificate_file.empty()) {
     if (SSL_CTX_use_certificate_chain_file(context_, options.certificate_file.c_str()) != 1)
       refuse("cannot use the certificate in " + options.certificate_file);
-    if (SSL_CTX_use_PrivateKey_file(context_, options.key_file.c_str(), SSL_FILETYPE_PEM) != 1)
-      refuse("cannot use the key in " + options.key_file);
+    if (SSL_CTX_use_PrivateKey_file(context_, options.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+      refuse("cannot use the key in " + options.key_file +
+             (is_encrypted
+                  ? ": it is encrypted, and nobody is asked for its pass phrase; decrypt it (openssl pkey -in " +
+                        options.key_file + " -out …)"
+                  : ""));
+    }
     if (SSL_CTX_check_private_key(context_) != 1)
       refuse("the key in " + options.key_file + " is not that of the certificate in " + options.certificate_file);
   }
@@ -272,6 +288,8 @@ TlsContext::TlsContext(const TlsOptions& options, Role role)
   } else if (verify && SSL_CTX_set_default_verify_paths(context_) != 1) {
     refuse("cannot use the certificates that this machine trusts");
   }
+  SSL_CTX_set_default_passwd_cb(context_, nullptr);  // `is_encrypted` goes
+  SSL_CTX_set_default_passwd_cb_userdata(context_, nullptr);
   SSL_CTX_set_verify(context_, verify ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE, nullptr);
 }
 

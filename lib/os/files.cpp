@@ -36,9 +36,12 @@ int check_private_directory(const char* path) noexcept {
 int ensure_private_directory(const char* path) noexcept {
   const int usual = check_private_directory(path);
   if (usual != -ENOENT) return usual;
-  if (::mkdir(path, 0700) != 0 && errno != EEXIST) return -errno;
+  if (::mkdir(path, 0700) != 0 && errno != EEXIST)
+    return errno == EPERM ? -EACCES : -errno;  // -EPERM says: not private
   return check_private_directory(path);
 }
+
+int duplicate(int fd) noexcept { return result(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
 int open_unnamed(const char* directory) noexcept {
   const int fd = result(::open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, kOwnerOnly));

@@ -20,6 +20,8 @@ namespace brood::inline v1::os {
 
 /// An unnamed file in `directory`, mode 0600 whatever the umask. Negative errno on failure.
 [[nodiscard]] int open_unnamed(const char* directory) noexcept;
+/// Another descriptor of the same open file, close-on-exec. Negative errno on failure.
+[[nodiscard]] int duplicate(int fd) noexcept;
 /// Gives an unnamed file its name; -EEXIST if the name is taken.
 [[nodiscard]] int publish(int fd, const char* path) noexcept;
 /// Opens without following links, close-on-exec. Negative errno on failure.

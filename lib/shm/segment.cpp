@@ -26,7 +26,7 @@ namespace {
 /// How long an opener waits for somebody who is just freeing the object; a stopped one must not hold us for ever.
 constexpr std::int64_t kReclaimerPatienceNs = 2'000'000'000;
 
-std::string quoted(Kind kind) { return std::string(to_string(kind)); }
+std::string quoted(Kind kind) { return kind == Kind::none ? "registry" : std::string(to_string(kind)); }
 
 std::string describe(const Handle& handle) {
   if (handle.kind() == Kind::none) return "the registry of the domain " + domain_directory();
@@ -39,6 +39,13 @@ std::string describe(const Handle& handle) {
       error, what + (limit ? " (no free file descriptor: a shared object needs one for an instant while it is made or "
                              "opened; close some, or raise `ulimit -n`)"
                            : ""));
+}
+
+/// The limit of the process, not of the filesystem.
+[[noreturn]] void throw_file_limit(Kind kind, std::size_t wanted) {
+  throw NoSpace("no room for a " + quoted(kind) + " of " + std::to_string(wanted) +
+                    " bytes: this process may not make files as large (`ulimit -f`, RLIMIT_FSIZE); raise the limit",
+                EFBIG);
 }
 
 [[noreturn]] void throw_no_space(Kind kind, std::size_t wanted) {
@@ -179,6 +186,12 @@ base::UniqueFd open_unnamed_file(Kind kind, std::size_t total, const std::string
         throw OsError(EOPNOTSUPP, "the filesystem of " + domain_directory() +
                                       " has no unnamed files; set BROOD_DOMAIN to a directory on a tmpfs");
       case ENOSPC: throw_no_space(kind, total);
+      case EACCES:
+      case EPERM:
+      case EROFS:
+        throw PermissionDenied("cannot make " + what + ": this process may not write into the domain directory " +
+                               domain_directory() +
+                               "; let it (mode 0700), or set BROOD_DOMAIN to another directory on a tmpfs");
       default: throw_descriptors(-fd.get(), "cannot make " + what);
     }
   }
@@ -198,7 +211,8 @@ detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, 
 
   const base::UniqueFd fd = open_unnamed_file(request.kind, total, what);
   if (const int error = os::reserve(fd.get(), total, reserved); error != 0) {
-    if (error == -ENOSPC || error == -EFBIG || error == -ENOMEM) throw_no_space(request.kind, reserved);
+    if (error == -ENOSPC || error == -ENOMEM) throw_no_space(request.kind, reserved);
+    if (error == -EFBIG) throw_file_limit(request.kind, reserved);
     throw OsError(-error, "cannot reserve " + std::to_string(reserved) + " bytes for " + what);
   }
   if (const int error = os::lock_shared(fd.get()); error != 0) throw OsError(-error, "flock of a new segment");
@@ -293,6 +307,13 @@ base::UniqueFd hold(std::uint64_t id) {
   base::UniqueFd fd = open_locked(domain_path(file), "object " + file);
   if (fd) {
     if (const int error = os::mark_kept(fd.get()); error != 0) throw OsError(-error, "cannot hold object " + file);
+    // Opening it will take one more. Better told now, while the message can stay where it is.
+    if (const base::UniqueFd spare(os::duplicate(fd.get())); !spare) {
+      throw OsError(-spare.get(),
+                    "cannot hold object " + file +
+                        " (too few free descriptors: a message needs one for each shared object in it, and one "
+                        "more, while it is received; close some, or raise `ulimit -n`)");
+    }
   }
   return fd;
 }

@@ -201,7 +201,8 @@ TEST_F(LoanTest, PoliciesOfAFullQueue) {
   brood::Queue<Frame> newest(with(WhenFull::drop_newest));
   newest.put(*frame(1));
   newest.put(*frame(2));
-  EXPECT_EQ(newest.dropped(), 1U);
+  EXPECT_FALSE(newest.try_loan());
+  EXPECT_EQ(newest.dropped(), 1U) << "what was not lent is no item";
   EXPECT_EQ(newest.get().number, 1);
 
   brood::Queue<Frame> oldest(with(WhenFull::drop_oldest));

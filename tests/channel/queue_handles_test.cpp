@@ -1,7 +1,12 @@
 // Shared objects inside messages: they live as long as the message does, and no longer.
+#include <sys/resource.h>
+
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "brood/connection.hpp"
 #include "brood/domain.hpp"
 #include "brood/event.hpp"
 #include "brood/lock.hpp"
@@ -211,6 +216,66 @@ TEST_F(QueueHandles, SameObjectTwiceAndInTwoMessages) {
   (void)brood::gc();
   auto second = queue.get();
   EXPECT_TRUE(second[0].is_set());
+}
+
+/// The descriptors of this process are few while it lives.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(rlim_t most) {
+    require(::getrlimit(RLIMIT_NOFILE, &before_) == 0, "getrlimit");
+    const rlimit few{most, before_.rlim_max};
+    require(::setrlimit(RLIMIT_NOFILE, &few) == 0, "setrlimit");
+  }
+  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(QueueHandles, BatchesDoNotTakeMoreObjectsThanThereAreDescriptorsFor) {
+  constexpr std::size_t kMessages = 40;
+  for (const std::size_t padding : {std::size_t{0}, std::size_t{40} << 10}) {  // in the ring, and in memory beside it
+    using Item = std::pair<std::vector<brood::Lock>, std::string>;
+    brood::Queue<Item> queue;
+    for (std::size_t i = 0; i < kMessages; ++i) queue.put({std::vector<brood::Lock>(3), std::string(padding, 'x')});
+    Child consumer([&](Line&) {
+      const FewDescriptors few(64);
+      std::size_t got = 0;
+      while (got < kMessages) {
+        std::vector<Item> into;
+        got += queue.get_many(into, kMessages);
+        for (const Item& item : into) require(item.first.size() == 3 && item.second.size() == padding, "an item");
+      }
+      require(queue.empty(), "all were taken");
+    });
+    EXPECT_EQ(consumer.wait(), 0);
+  }
+}
+
+TEST_F(QueueHandles, AMessageStaysWhileDescriptorsAreTooFewForIt) {
+  brood::Queue<std::vector<brood::Lock>> queue;
+  brood::PriorityQueue<std::vector<brood::Lock>> priority;
+  auto [receiver, sender] = brood::pipe<std::vector<brood::Lock>>();
+  queue.put(std::vector<brood::Lock>(70));
+  priority.put(std::vector<brood::Lock>(70));
+  sender.send(std::vector<brood::Lock>(70));
+  Child consumer([&, &from = receiver](Line&) {
+    for (const auto& take : std::vector<std::function<std::size_t()>>{[&] { return queue.get().size(); },
+                                                                      [&] { return priority.get().size(); },
+                                                                      [&] { return from.recv().size(); }}) {
+      try {
+        const FewDescriptors few(64);
+        (void)take();
+        require(false, "taken");
+      } catch (const brood::OsError& error) {
+        require(std::string(error.what()).find("ulimit -n") != std::string::npos, error.what());
+      }
+      require(take() == 70, "still there");
+    }
+  });
+  EXPECT_EQ(consumer.wait(), 0);
 }
 
 TEST_F(QueueHandles, HandleAsTextDoesNotPin) {

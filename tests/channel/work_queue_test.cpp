@@ -141,7 +141,10 @@ TEST_F(WorkQueueTest, MisuseIsToldAndChangesNothing) {
   WorkQueue<int> moved = std::move(queue);
   EXPECT_THROW(queue.put(1), brood::UsageError);         // NOLINT(bugprone-use-after-move)
   EXPECT_THROW((void)queue.qsize(), brood::UsageError);  // NOLINT(bugprone-use-after-move)
+  queue.close();                                         // NOLINT(bugprone-use-after-move)
+  EXPECT_FALSE(queue.closed());                          // NOLINT(bugprone-use-after-move)
   moved.close();
+  EXPECT_TRUE(moved.closed());
   EXPECT_THROW((void)moved.try_get(), brood::QueueClosed);
   EXPECT_THROW((void)moved.try_join(), brood::QueueClosed);
   expect_error<brood::UsageError>([] { WorkQueue<int>({.capacity = std::size_t{1} << 40}); }, {"capacity"});

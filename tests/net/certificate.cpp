@@ -59,6 +59,13 @@ Certificate::Certificate(const std::string& name) : maker(::getpid()) {
   PEM_write_X509(certificate_file.get(), certificate.get());
   const std::unique_ptr<FILE, int (*)(FILE*)> key_file(made(std::fopen(key.c_str(), "w")), &std::fclose);
   PEM_write_PrivateKey(key_file.get(), pair.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  encrypted_key = directory + "/encrypted.pem";
+  const std::unique_ptr<FILE, int (*)(FILE*)> encrypted_file(made(std::fopen(encrypted_key.c_str(), "w")),
+                                                             &std::fclose);
+  const std::string phrase = "open sesame";
+  PEM_write_PrivateKey(encrypted_file.get(), pair.get(), EVP_aes_128_cbc(),
+                       reinterpret_cast<const unsigned char*>(phrase.data()), static_cast<int>(phrase.size()), nullptr,
+                       nullptr);
 }
 
 Certificate::~Certificate() {

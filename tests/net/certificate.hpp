@@ -18,6 +18,7 @@ struct Certificate {
   std::string directory;
   std::string file;
   std::string key;
+  std::string encrypted_key;  ///< the same one
 };
 
 /// One for the whole program; nothing of it is left afterwards.

@@ -119,7 +119,8 @@ TEST_F(Tls, FilesThatCannotBeUsed) {
   for (const auto& [options, word] : std::vector<std::pair<TlsOptions, std::string>>{
            {{}, "a listener needs"},
            {{.certificate_file = own_certificate().file}, "belong together"},
-           {{.certificate_file = "/no/such", .key_file = own_certificate().key}, "/no/such"},
+           {{.certificate_file = "/no/such", .key_file = own_certificate().key}, "/no/such (No such file"},
+           {{.certificate_file = own_certificate().file, .key_file = own_certificate().encrypted_key}, "pass phrase"},
            {{.certificate_file = garbage, .key_file = own_certificate().key}, "garbage"},
            {{.certificate_file = own_certificate().file, .key_file = garbage}, "garbage"},
            {{.certificate_file = own_certificate().file, .key_file = other.key}, other.key},

@@ -179,6 +179,36 @@ TEST_F(BadInput, DomainOpenToOthersIsRefused) {
   EXPECT_NE(made.said.find("0700"), std::string::npos) << made.said;
 }
 
+TEST_F(BadInput, DomainThatMayNotBeWrittenIsRefused) {
+  const support::OwnDomain own;
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(own.path().c_str(), kNobody, kNobody), 0);
+  }
+  ASSERT_EQ(::chmod(own.path().c_str(), 0500), 0);
+  const auto made = support::poke(
+      [&] {
+        own.choose();
+        if (::geteuid() == 0 && (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)) ::_exit(99);
+      },
+      "lock");
+  EXPECT_EQ(made.said.find("PermissionDenied: cannot make a registry"), 0U) << made.said;
+  EXPECT_NE(made.said.find(own.path()), std::string::npos) << made.said;
+}
+
+TEST_F(BadInput, LimitOfFileSizesIsSaid) {
+  const support::OwnDomain own;
+  const auto made = support::poke(
+      [&] {
+        own.choose();
+        ::signal(SIGXFSZ, SIG_IGN);
+        const rlimit small{4096, 4096};
+        if (::setrlimit(RLIMIT_FSIZE, &small) != 0) ::_exit(99);
+      },
+      "lock");
+  EXPECT_EQ(made.said.find("NoSpace: "), 0U) << made.said;
+  EXPECT_NE(made.said.find("ulimit -f"), std::string::npos) << made.said;
+}
+
 TEST_F(BadInput, DomainThatIsALinkOrNowhereIsRefused) {
   const support::OwnDomain own;
   const std::string link = own.path() + "/link";

@@ -67,8 +67,8 @@ class BroadcastCore {
   bool put(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline);
   void shutdown();
 
-  void close() noexcept { closed_ = true; }
-  [[nodiscard]] bool closed() const noexcept { return closed_; }
+  void close() noexcept { closed_.set(); }
+  [[nodiscard]] bool closed() const noexcept { return static_cast<bool>(closed_); }
   [[nodiscard]] bool is_shut_down() const;
   [[nodiscard]] std::size_t byte_budget() const;
   [[nodiscard]] std::size_t most_readers() const;
@@ -85,7 +85,7 @@ class BroadcastCore {
   void check_fits(std::size_t payload_bytes, std::size_t record_bytes) const;
 
   Object object_;
-  bool closed_ = false;
+  ClosedFlag closed_;
 };
 
 /// One reader's place in a broadcast. Used by one thread at a time.

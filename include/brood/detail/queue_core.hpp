@@ -13,6 +13,7 @@
 
 #include "brood/deadline.hpp"
 #include "brood/detail/chunk.hpp"
+#include "brood/detail/closed_flag.hpp"
 #include "brood/detail/object.hpp"
 #include "brood/detail/type_id.hpp"
 #include "brood/handle.hpp"
@@ -62,7 +63,7 @@ class Message {
   Message() = default;
   Message(const Message&) = delete;
   Message& operator=(const Message&) = delete;
-  ~Message() { release_objects(); }
+  ~Message() { release_objects(0); }
 
   [[nodiscard]] std::size_t items() const noexcept { return items_.size(); }
   [[nodiscard]] std::span<const std::byte> bytes(std::size_t item = 0) const noexcept {
@@ -87,14 +88,24 @@ class Message {
     std::size_t size_bytes;
     const std::byte* in_chunk = nullptr;  ///< instead of `begin`
   };
-  void release_objects() noexcept;
+  /// All but the first so many.
+  void release_objects(std::size_t but) noexcept;
   /// Room for one more record.
   std::byte* make_room(std::size_t size_bytes);
   /// The last `size_bytes` are a record whose first `skip` bytes are for others. Holds the objects, so that their pins may
   /// go once the record is taken.
   void add_item(std::size_t size_bytes, std::size_t skip, std::span<const std::uint64_t> objects);
-  void add_item(Chunk chunk, std::size_t skip, std::size_t size_bytes, std::span<const std::uint64_t> objects);
+  /// The same for one in a chunk: the first before the chunk is taken, for what throws afterwards would set free what a
+  /// record still names.
+  void prepare_item(std::span<const std::uint64_t> objects);
+  void add_item(Chunk chunk, std::size_t skip, std::size_t size_bytes) noexcept;
   void hold(std::span<const std::uint64_t> objects);
+  /// Would it take many descriptors to hold so many objects too? Then they are for another batch: this process needs some
+  /// for other things meanwhile, and what is decoded without a descriptor is lost.
+  [[nodiscard]] bool holds_enough(std::size_t more) const noexcept {
+    constexpr std::size_t kMost = 16;
+    return !items_.empty() && more != 0 && held_files_.size() + more > kMost;
+  }
   std::unique_ptr<std::byte[]> buffer_;  // not a vector: that would clear memory which is overwritten at once
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
@@ -122,6 +133,8 @@ class QueueCore {
   /// Memory outside of the ring to write a message in. Empty if there was none until the deadline, or the policy does
   /// not wait. Errors: NoSpace (more than the byte budget, or the filesystem is full).
   [[nodiscard]] Chunk allocate(std::size_t size_bytes, Deadline deadline);
+  /// The same for an item that is there: it is counted if the policy drops it.
+  [[nodiscard]] Chunk allocate_for_item(std::size_t size_bytes, Deadline deadline);
   /// The message begins behind `skip` bytes of the chunk. False if it was not put; then the chunk is the caller's still.
   /// Errors: also UsageError if the chunk is of another queue, or of the parent of this forked process.
   bool put(Chunk& chunk, std::size_t skip, std::size_t size_bytes, Deadline deadline) {
@@ -150,8 +163,8 @@ class QueueCore {
   [[nodiscard]] std::size_t byte_budget() const;
   [[nodiscard]] WhenFull when_full() const;
   [[nodiscard]] std::uint64_t dropped() const;
-  void close() noexcept { closed_ = true; }
-  [[nodiscard]] bool closed() const noexcept { return closed_; }
+  void close() noexcept { closed_.set(); }
+  [[nodiscard]] bool closed() const noexcept { return static_cast<bool>(closed_); }
   void shutdown(bool immediate);
   [[nodiscard]] bool is_shut_down() const;
   [[nodiscard]] Handle handle() const { return object_.handle(); }
@@ -186,7 +199,7 @@ class QueueCore {
 
   Object object_;
   std::shared_ptr<channel::ChunkAccess> chunks_;  // goes first: the queue frees what is left of them
-  bool closed_ = false;
+  ClosedFlag closed_;
 };
 
 bool remove_queue(std::string_view name);

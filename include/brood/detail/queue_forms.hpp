@@ -89,7 +89,7 @@ class GetForms {
  public:
   /// Take the oldest item; sleep while the queue is empty.
   /// Errors: QueueClosed (closed here; shut down and empty); DecodeError, or what opening a shared object in the item
-  ///         throws — then the item is gone.
+  ///         throws — then the item is gone; OsError if descriptors are too few for the shared objects in it — then it stays.
   [[nodiscard]] Item get() {
     // A large plain value is copied once, from where it lies to where it shall be.
     if constexpr (requires { self().copy_of_view(); }) return self().copy_of_view();

@@ -33,7 +33,7 @@ struct Items {
   static bool put(Core& core, const T& item, Deadline deadline) {
     if constexpr (kRaw && sizeof(T) >= QueueCore::kChunkFrom && kLends<Core>) {
       if (core.goes_in_chunk(sizeof(T))) {
-        auto chunk = core.allocate(sizeof(T), deadline);
+        auto chunk = core.allocate_for_item(sizeof(T), deadline);
         if (!chunk) return false;
         store_raw(chunk.data(), item);
         return core.put(chunk, 0, sizeof(T), deadline);
@@ -99,7 +99,7 @@ struct Items {
  private:
   template <class Core>
   static constexpr bool kLends = requires(Core& core, Deadline deadline) {
-    core.allocate(std::size_t{}, deadline);
+    core.allocate_for_item(std::size_t{}, deadline);
   };
   /// A run of elements that a memcpy may copy straight to where its message will lie.
   [[nodiscard]] static bool is_plain_run(const T& item) {
@@ -108,7 +108,7 @@ struct Items {
   }
   template <class Core>
   static bool put_run(Core& core, const T& item, Deadline deadline) {
-    auto chunk = core.allocate(Loan<T>::bytes_for(item.size()), deadline);
+    auto chunk = core.allocate_for_item(Loan<T>::bytes_for(item.size()), deadline);
     if (!chunk) return false;
     Loan<T> loan(std::move(chunk), item.size());
     std::memcpy(loan.data(), item.data(), loan.span().size_bytes());

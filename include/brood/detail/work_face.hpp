@@ -33,8 +33,14 @@ class WorkFace : public PutForms<Face, T>, public GetForms<Face, Item> {
   /// Errors: HandleError (malformed, stale), TypeMismatch (another kind, payload or layout), PermissionDenied, OsError.
   [[nodiscard]] static Face open(const Handle& handle) { return Face(WorkCore::open(handle, type())); }
   [[nodiscard]] static Face open_named(std::string_view name) { return Face(WorkCore::open_named(name, type())); }
-  /// Takes the name away; who has the queue open keeps it. False if there was none.
+  /// Takes the name away; who has the queue open keeps it, but can pass it on no more. False if there was none.
   static bool remove(std::string_view name) { return remove_work_queue(name); }
+
+  /// This object will neither put nor take again; the queue goes on for everybody else. May be called again.
+  void close() noexcept {
+    if (core_) core_->queue().close();
+  }
+  [[nodiscard]] bool closed() const noexcept { return core_ && core_->queue().closed(); }
 
   /// Sleep until every item that was put is done, or a dead letter.
   /// Errors: QueueClosed (this object was closed).
