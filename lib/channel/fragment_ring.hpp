@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "channel/pipe_body.hpp"
-#include "os/futex.hpp"
 
 #if defined(__clang__) || defined(__GNUC__)
 #define BROOD_PIPE_NO_TSAN __attribute__((no_sanitize("thread")))
@@ -67,12 +66,6 @@ class FragmentRing {
     // commit: killed before it, nothing was sent; killed after it, the fragment is in and the next sender moves the tail.
     header(tail.position).store(fragment::kCommitted | flags | size_bytes, std::memory_order_release);
     end.tail.store(next.pack(), std::memory_order_release);
-  }
-
-  /// After a commit, beside the wait for an answer: the header behind the next message, if that has as many units as this
-  /// one. It is written first, and the receiver read its line a lap ago.
-  void prepare_next(Place sent, std::uint64_t size_bytes) const noexcept {
-    os::prefetch_for_writing(&header(sent.position + 2 * fragment::units_for(size_bytes)));
   }
 
  private:

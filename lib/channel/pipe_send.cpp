@@ -98,7 +98,6 @@ bool PipeEnd::send(std::span<const std::byte> payload, std::span<const Handle> h
       const Place tail = Place::unpack(inbox.tail.load(std::memory_order_relaxed));
       if (!payload.empty()) ring_of_peer.write(tail.position, 0, payload.data(), payload.size());
       ring_of_peer.commit(inbox, tail, 0, payload.size());
-      ring_of_peer.prepare_next(tail, payload.size());
     }
   }
   ring(mine_.sent, mine_);
@@ -176,7 +175,6 @@ bool PipeEnd::send_chunk(detail::Chunk& chunk, std::size_t skip, std::size_t siz
     ring_of_peer.write(tail.position, 0, &ref, sizeof ref);
     store->put_into_ring(ref.index);
     ring_of_peer.commit(inbox, tail, fragment::kInChunk, sizeof ref);
-    ring_of_peer.prepare_next(tail, sizeof ref);
   }
   chunk.forget();
   ring(mine_.sent, mine_);
