@@ -72,7 +72,7 @@ inline bool PipeEnd::take_at_once(detail::Landing& landing) {
       size > landing.direct.size() || size > inbox.fragment_bytes()) {
     return false;
   }
-  inbox.read(now.position, 0, landing.direct.data(), size);
+  if (size != 0) inbox.read(now.position, 0, landing.direct.data(), size);
   landing.size_bytes = size;
   landing.is_direct = true;
   // SYNC fragment-taken: release, as in take_single().

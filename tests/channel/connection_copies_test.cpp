@@ -192,7 +192,7 @@ TEST_F(ConnectionCopies, AnEndInAQueueWhoseLastUserIsKilledOrExitsIsGone) {
   for (const bool killed : {true, false}) {
     auto [a, b] = brood::pipe<int>();
     Child other([&mine = b, killed](Line& line) {
-      auto* queue = new brood::Queue<IntEnd>();  // never destroyed: left to exit
+      static auto* const queue = new brood::Queue<IntEnd>();  // never destroyed: left to exit
       queue->put(mine);
       mine.close();
       line.say('r');
