@@ -111,7 +111,10 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
   /// one that did not come in time is kept, and the next call goes on.
   /// Errors: EndOfFile, every time (the first may be ConnectionReset); BrokenMessage; ConnectionClosed, WrongDirection;
   ///         DecodeError, or what opening a shared object in the message throws — then the message is gone.
-  [[nodiscard]] T recv() { return *recv_before(Deadline::never()); }
+  [[nodiscard]] T recv() {
+    if constexpr (detail::kMayBeFilled<T>) return recv_filled();
+    else return *recv_before(Deadline::never());
+  }
   [[nodiscard]] std::optional<T> try_recv() { return recv_before(Deadline::now()); }
   template <class Rep, class Period>
   [[nodiscard]] std::optional<T> try_recv_for(std::chrono::duration<Rep, Period> timeout) {
@@ -122,11 +125,15 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
     return detail::attempt_until(when, [&](Deadline deadline) { return recv_before(deadline); });
   }
   [[nodiscard]] std::optional<T> recv_before(Deadline deadline) {
-    if constexpr (kRaw) {
+    if constexpr (detail::kMayBeFilled<T>) {
+      T value;
+      if (!core_.receive_raw(detail::bytes_to_fill(value), deadline)) return std::nullopt;
+      check_raw(detail::bytes_to_fill(value).data());
+      return value;
+    } else if constexpr (kRaw) {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core_.receive_raw(bytes, deadline)) return std::nullopt;
-      if (!detail::raw_bytes_are_valid<T>(bytes.data()))
-        throw DecodeError(core_.printed() + ": received bytes that are no " + type().name());
+      check_raw(bytes.data());
       return detail::load_raw<T>(bytes.data());
     } else {
       const detail::SpareReceived message;
@@ -286,6 +293,19 @@ class Connection : public detail::LoanForms<Connection<T>, T> {
   explicit Connection(detail::ConnectionCore core) noexcept : core_(std::move(core)) {}
 
   /// Plain data is copied straight between T and the ring.
+  /// recv() that copies once, from the ring to where the value shall be.
+  [[nodiscard]] T recv_filled() requires detail::kMayBeFilled<T> {
+    T value;
+    (void)core_.receive_raw(detail::bytes_to_fill(value), Deadline::never());
+    check_raw(detail::bytes_to_fill(value).data());
+    return value;
+  }
+  /// Errors: DecodeError.
+  void check_raw(const std::byte* bytes) const {
+    if (!detail::raw_bytes_are_valid<T>(bytes))
+      throw DecodeError(core_.printed() + ": received bytes that are no " + type().name());
+  }
+
   static constexpr bool kRaw = detail::raw_layout<T> && !std::is_empty_v<T>;
 
   [[nodiscard]] static constexpr const detail::ConnectionCore::Type& type() noexcept { return detail::kPayloadType<T>; }

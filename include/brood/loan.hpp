@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -16,6 +15,7 @@
 
 #include "brood/deadline.hpp"
 #include "brood/detail/chunk.hpp"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/in_place.hpp"
 #include "brood/error.hpp"
 
@@ -153,7 +153,7 @@ class View : public detail::Elements<T, const typename detail::InPlace<T>::Eleme
       return;
     }
     copy_.reset(static_cast<std::byte*>(::operator new (bytes.size(), std::align_val_t{alignof(Element)})));
-    if (!bytes.empty()) std::memcpy(copy_.get(), bytes.data(), bytes.size());
+    detail::copy_bytes(copy_.get(), bytes.data(), bytes.size());
     this->data_ = reinterpret_cast<const Element*>(copy_.get());
   }
 

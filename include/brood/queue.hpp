@@ -90,9 +90,10 @@ class Queue : public detail::PutForms<Queue<T>, T>,
     });
   }
   using detail::PutForms<Queue<T>, T>::put_before;
-  [[nodiscard]] T copy_of_view() requires(detail::kIsOne<T> && sizeof(T) >= detail::QueueCore::kChunkFrom) {
-    return *get_view();
+  [[nodiscard]] T get_copied_once() requires(detail::kIsOne<T> && sizeof(T) >= detail::QueueCore::kChunkFrom) {
+    return detail::load_raw<T>(reinterpret_cast<const std::byte*>(get_view().data()));
   }
+  [[nodiscard]] T get_copied_once() requires detail::Items<T>::kFills { return detail::Items<T>::get_filled(core_); }
   /// Errors: as get().
   [[nodiscard]] View<T> get_view() { return *view_before(Deadline::never()); }
   [[nodiscard]] std::optional<View<T>> try_get_view() { return view_before(Deadline::now()); }

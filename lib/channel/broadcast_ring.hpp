@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "brood/detail/copy_bytes.hpp"
 #include "channel/broadcast_body.hpp"
 
 namespace brood::inline v1::channel {
@@ -75,15 +76,15 @@ class BroadcastRing {
     if (from.empty()) return;
     const std::size_t at = (position & (units_ - 1)) * 8;
     const std::size_t first = std::min<std::size_t>(from.size(), units_ * 8 - at);
-    std::memcpy(data_ + at, from.data(), first);
-    if (first < from.size()) std::memcpy(data_, from.data() + first, from.size() - first);
+    detail::copy_bytes(data_ + at, from.data(), first);
+    if (first < from.size()) detail::copy_bytes(data_, from.data() + first, from.size() - first);
   }
   void read_bytes(std::uint64_t position, std::span<std::byte> into) const noexcept {
     if (into.empty()) return;
     const std::size_t at = (position & (units_ - 1)) * 8;
     const std::size_t first = std::min<std::size_t>(into.size(), units_ * 8 - at);
-    std::memcpy(into.data(), data_ + at, first);
-    if (first < into.size()) std::memcpy(into.data() + first, data_, into.size() - first);
+    detail::copy_bytes(into.data(), data_ + at, first);
+    if (first < into.size()) detail::copy_bytes(into.data() + first, data_, into.size() - first);
   }
 
   std::byte* data_;

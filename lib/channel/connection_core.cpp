@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/hex.hpp"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/error.hpp"
 #include "channel/pipe_end.hpp"
 #include "channel/transport.hpp"
@@ -49,7 +49,7 @@ std::byte* Received::grow(std::size_t more, std::uint64_t total) {
     const std::uint64_t announced = std::min(total, std::max<std::uint64_t>(kBelieved, 2 * size_));
     const std::size_t capacity = std::max<std::size_t>({256, size_ + more, static_cast<std::size_t>(announced)});
     auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
-    if (size_ != 0) std::memcpy(larger.get(), buffer_.get(), size_);
+    detail::copy_bytes(larger.get(), buffer_.get(), size_);
     buffer_ = std::move(larger);
     capacity_ = capacity;
   }
@@ -228,7 +228,7 @@ std::optional<std::size_t> ConnectionCore::receive_into(std::span<std::byte> buf
                              std::to_string(rest.size()) + " of the buffer; it is in message() of this exception",
                          message->copy());
   }
-  if (!bytes.empty()) std::memcpy(rest.data(), bytes.data(), bytes.size());
+  detail::copy_bytes(rest.data(), bytes.data(), bytes.size());
   return bytes.size();
 }
 

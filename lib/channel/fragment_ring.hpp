@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "brood/detail/copy_bytes.hpp"
 #include "channel/pipe_body.hpp"
 
 #if defined(__clang__) || defined(__GNUC__)
@@ -43,8 +44,8 @@ class FragmentRing {
       return;
     }
     const std::size_t first = std::min(size_bytes, bytes() - at);
-    std::memcpy(data_ + at, from, first);
-    if (first < size_bytes) std::memcpy(data_, static_cast<const std::byte*>(from) + first, size_bytes - first);
+    detail::copy_bytes(data_ + at, from, first);
+    if (first < size_bytes) detail::copy_bytes(data_, static_cast<const std::byte*>(from) + first, size_bytes - first);
   }
   void read(std::uint64_t position, std::size_t skip, void* into, std::size_t size_bytes) const noexcept {
     const std::size_t at = offset(position, skip);
@@ -53,8 +54,8 @@ class FragmentRing {
       return;
     }
     const std::size_t first = std::min(size_bytes, bytes() - at);
-    std::memcpy(into, data_ + at, first);
-    if (first < size_bytes) std::memcpy(static_cast<std::byte*>(into) + first, data_, size_bytes - first);
+    detail::copy_bytes(into, data_ + at, first);
+    if (first < size_bytes) detail::copy_bytes(static_cast<std::byte*>(into) + first, data_, size_bytes - first);
   }
 
   /// Senders' lane held, bytes written: publishes the fragment at `tail` and moves the tail behind it.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/error.hpp"
 #include "channel/message_pins.hpp"
 #include "channel/records.hpp"
@@ -173,8 +174,8 @@ std::uint32_t ItemTable::insert(std::int64_t priority, std::span<const std::byte
   if (index == kNoItem) return kNoItem;
   Item& item = items_[index];
   std::byte* const place = arena_ + item.first_block * kBlockBytes;
-  if (!prefix.empty()) std::memcpy(place, prefix.data(), prefix.size());
-  if (!payload.empty()) std::memcpy(place + prefix.size(), payload.data(), payload.size());
+  detail::copy_bytes(place, prefix.data(), prefix.size());
+  detail::copy_bytes(place + prefix.size(), payload.data(), payload.size());
   item.header = record::kCommitted | (prefix.empty() ? 0 : record::kHasPins) | size;
   item.sequence = work_.came.fetch_add(1, std::memory_order_relaxed);
   item.priority = priority;

@@ -1,10 +1,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/cleanup/cleanup.h"
 #include "base/hex.hpp"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "shm/segment.hpp"
 
@@ -28,7 +28,7 @@ std::byte* Message::make_room(std::size_t size_bytes) {
   if (size_ + size_bytes > capacity_) {
     const std::size_t capacity = std::max<std::size_t>({256, size_ + size_bytes, 2 * size_});
     auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
-    if (size_ != 0) std::memcpy(larger.get(), buffer_.get(), size_);
+    detail::copy_bytes(larger.get(), buffer_.get(), size_);
     buffer_ = std::move(larger);
     capacity_ = capacity;
   }

@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
 
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/object.hpp"
 #include "brood/error.hpp"
 #include "brood/handle.hpp"
@@ -87,7 +87,7 @@ struct Taken {
   }
   static Taken parse(std::span<const std::byte> record) {
     return read_pins(record.size(), [&](std::size_t skip, void* into, std::size_t bytes) {
-      std::memcpy(into, record.data() + skip, bytes);
+      detail::copy_bytes(into, record.data() + skip, bytes);
     });
   }
   void unpin(std::uint64_t queue_id) const noexcept {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/error.hpp"
 #include "channel/pipe_end.hpp"
 
@@ -20,7 +21,7 @@ void copy_out(detail::Landing& landing) {
   const std::size_t size = landing.size_bytes;
   landing.is_direct = size <= landing.direct.size();
   std::byte* const to = landing.is_direct ? landing.direct.data() : landing.buffer.grow(size, size);
-  if (size != 0) std::memcpy(to, landing.chunk.data() + landing.skip, size);
+  detail::copy_bytes(to, landing.chunk.data() + landing.skip, size);
   landing.chunk = {};
 }
 
@@ -72,7 +73,7 @@ inline bool PipeEnd::take_at_once(detail::Landing& landing) {
       size > landing.direct.size() || size > inbox.fragment_bytes()) {
     return false;
   }
-  if (size != 0) inbox.read(now.position, 0, landing.direct.data(), size);
+  inbox.read(now.position, 0, landing.direct.data(), size);
   landing.size_bytes = size;
   landing.is_direct = true;
   // SYNC fragment-taken: release, as in take_single().
@@ -191,7 +192,7 @@ void PipeEnd::park(detail::Landing& landing, const Inflow& in) {
   parked_in_ = in;
   if (in.is_direct) {
     parked_.clear();
-    std::memcpy(parked_.grow(in.have, in.have), landing.direct.data(), in.have);
+    detail::copy_bytes(parked_.grow(in.have, in.have), landing.direct.data(), in.have);
   } else {
     parked_ = std::move(landing.buffer);
   }
@@ -213,7 +214,7 @@ bool PipeEnd::adopt(detail::Landing& landing, Inflow& in) {
   }
   in.is_direct = !in.has_pins && in.total <= landing.direct.size();
   if (in.is_direct) {
-    std::memcpy(landing.direct.data(), parked_.data(), in.have);
+    detail::copy_bytes(landing.direct.data(), parked_.data(), in.have);
     parked_.clear();
   } else {
     landing.buffer = std::move(parked_);

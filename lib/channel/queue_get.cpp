@@ -5,6 +5,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/hex.hpp"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "brood/error.hpp"
 #include "channel/chunk_store.hpp"
@@ -142,7 +143,7 @@ bool QueueCore::get_raw(std::span<std::byte> into, Deadline deadline) {
     return taken;
   };
   const bool got = get_with(1, deadline, take);
-  if (got && chunk && !wrong_size) std::memcpy(into.data(), chunk.data() + skip, into.size());
+  if (got && chunk && !wrong_size) detail::copy_bytes(into.data(), chunk.data() + skip, into.size());
   if (wrong_size)
     throw DecodeError(handle().str() + ": took an item of " + std::to_string(*wrong_size) +
                       " bytes where its type has another size");

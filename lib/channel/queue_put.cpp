@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/cleanup/cleanup.h"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "brood/error.hpp"
 #include "channel/chunk_store.hpp"
@@ -168,7 +169,7 @@ bool QueueCore::put_large(const Piece& piece, Deadline deadline) {
   const std::size_t skip = os::round_up(size, kAlignment) - size;
   Chunk chunk = allocate_for_item(size + skip, deadline);
   if (!chunk) return false;
-  std::memcpy(chunk.data() + skip, piece.payload.data(), size);
+  detail::copy_bytes(chunk.data() + skip, piece.payload.data(), size);
   return put_chunk(chunk, skip, size, piece.handles, deadline);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "brood/detail/copy_bytes.hpp"
 #include "channel/queue_body.hpp"
 #include "shm/segment.hpp"
 
@@ -45,14 +46,14 @@ class Ring {
   void write(std::uint64_t position, std::size_t skip, const void* from, std::size_t size_bytes) const noexcept {
     const std::size_t at = offset(position, skip);
     const std::size_t first = std::min(size_bytes, bytes() - at);
-    std::memcpy(data_ + at, from, first);
-    if (first < size_bytes) std::memcpy(data_, static_cast<const std::byte*>(from) + first, size_bytes - first);
+    detail::copy_bytes(data_ + at, from, first);
+    if (first < size_bytes) detail::copy_bytes(data_, static_cast<const std::byte*>(from) + first, size_bytes - first);
   }
   void read(std::uint64_t position, std::size_t skip, void* into, std::size_t size_bytes) const noexcept {
     const std::size_t at = offset(position, skip);
     const std::size_t first = std::min(size_bytes, bytes() - at);
-    std::memcpy(into, data_ + at, first);
-    if (first < size_bytes) std::memcpy(static_cast<std::byte*>(into) + first, data_, size_bytes - first);
+    detail::copy_bytes(into, data_ + at, first);
+    if (first < size_bytes) detail::copy_bytes(static_cast<std::byte*>(into) + first, data_, size_bytes - first);
   }
 
   /// Copies everything from `from` to `to` to where a ring of `units` has it. All of that lies behind the present ring,
@@ -62,7 +63,7 @@ class Ring {
       const std::uint64_t source = from & (units_ - 1);
       const std::uint64_t target = from & (units - 1);
       const std::uint64_t run = std::min({length, units_ - source});
-      if (source != target) std::memcpy(data_ + target * 8, data_ + source * 8, run * 8);
+      if (source != target) detail::copy_bytes(data_ + target * 8, data_ + source * 8, run * 8);
       from = (from + run) & Cursor::kPositionMask;
       length -= run;
     }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/error.hpp"
 #include "os/files.hpp"
 #include "registry/objects.hpp"
@@ -40,7 +41,7 @@ Object make(std::string_view name, const ValueCore::Type& type, const void* init
   const auto initialise = [&](void* memory) {
     auto* body = static_cast<ValueBody*>(memory);
     body->lock.policy.store(static_cast<std::uint32_t>(OwnerDeath::heal));
-    std::memcpy(reinterpret_cast<std::byte*>(body + 1), initial, type.size_bytes);
+    detail::copy_bytes(reinterpret_cast<std::byte*>(body + 1), initial, type.size_bytes);
   };
   return open_existing ? registry::open_or_create(request, initialise) : registry::create(request, initialise);
 }
@@ -73,7 +74,7 @@ void* ValueCore::begin(Deadline deadline) {
   if (sync::acquire(body.lock, context_of(object_), deadline) == sync::Acquired::timed_out) return nullptr;
   body.lock.depth.store(1, std::memory_order_relaxed);
   const std::uint32_t now = body.current.load(std::memory_order_relaxed);
-  std::memcpy(copy_at(object_, 1 - now), copy_at(object_, now), copy_bytes(object_));
+  detail::copy_bytes(copy_at(object_, 1 - now), copy_at(object_, now), copy_bytes(object_));
   return copy_at(object_, 1 - now);
 }
 
@@ -101,11 +102,11 @@ void ValueCore::abandon() noexcept {
 void ValueCore::read(void* into, std::size_t size_bytes) const {
   ValueBody& body = body_of(object_);
   if (sync::held_by_caller(body.lock)) {
-    std::memcpy(into, copy_at(object_, 1 - body.current.load(std::memory_order_relaxed)), size_bytes);
+    detail::copy_bytes(into, copy_at(object_, 1 - body.current.load(std::memory_order_relaxed)), size_bytes);
     return;
   }
   const sync::InternalGuard guard(body.lock, context_of(object_));
-  std::memcpy(into, copy_at(object_, body.current.load(std::memory_order_relaxed)), size_bytes);
+  detail::copy_bytes(into, copy_at(object_, body.current.load(std::memory_order_relaxed)), size_bytes);
 }
 
 bool ValueCore::locked() const {

@@ -28,6 +28,9 @@ static_assert(std::endian::native == std::endian::little, "the byte swaps below 
 
 void Encoder::append(const void* data, std::size_t size_bytes) {
   const auto* from = static_cast<const std::byte*>(data);
+  // In pieces, for the reason of copy_bytes(); resize() and one copy would write zeros first.
+  constexpr std::size_t kPiece = 2048;
+  for (; size_bytes > kPiece; size_bytes -= kPiece, from += kPiece) bytes_.insert(bytes_.end(), from, from + kPiece);
   bytes_.insert(bytes_.end(), from, from + size_bytes);
 }
 

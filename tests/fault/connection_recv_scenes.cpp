@@ -216,7 +216,7 @@ void add_connection_recv_operations(Operations& all) {
   add<Recv>(all, "Connection: recv by the lane's favourite", true);
   add_every<RecvBytes>(all, 3, "Connection: recv_bytes; nobody waits", false);
   add_every<RecvBytes>(all, 3, "Connection: recv_bytes_into; nobody waits", true);
-  add_every<RecvWithSleeper>(all, 5, "Connection: recv from a full pipe; a sender sleeps");
+  add_every<RecvWithSleeper>(all, 25, "Connection: recv from a full pipe; a sender sleeps");
   add<RecvEmpty>(all, "Connection: recv from an empty pipe; another sleeps behind", false);
   add_every<RecvEmpty>(all, 3, "Connection: recv from an empty pipe; another sleeps before", true);
   add<Look>(all, "Connection: try_recv from an empty pipe; a receiver sleeps", Look::How::try_recv);

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <system_error>
@@ -16,6 +15,7 @@
 #include "brood/detail/codec_check.hpp"
 #include "brood/detail/codec_raw.hpp"
 #include "brood/detail/codec_shape.hpp"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/type_id.hpp"
 #include "brood/serialize.hpp"
 
@@ -143,7 +143,7 @@ void encode_sequence(Encoder& out, const T& values) {
     store_fingerprint(space.data(), type_fingerprint<Item>());
     std::byte* to = space.data() + kFingerprintBytes;
     if constexpr (padding_free<Item> && Contiguous<T>) {
-      if (!values.empty()) std::memcpy(to, values.data(), values.size() * sizeof(Item));
+      copy_bytes(to, values.data(), values.size() * sizeof(Item));
     } else {
       for (const Item& value : values) {
         store_raw(to, value);
@@ -275,7 +275,7 @@ T decode_block(Decoder& in) {
   T values;
   if constexpr (padding_free<Item> && !holds_bool<Item>() && Contiguous<T> && std::is_default_constructible_v<Item>) {
     values.resize(bytes.size() / sizeof(Item));
-    if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    copy_bytes(values.data(), bytes.data(), bytes.size());
   } else {
     for (std::size_t at = 0; at < bytes.size(); at += sizeof(Item)) {
       if (!raw_bytes_are_valid<Item>(bytes.data() + at)) throw_bad_bool(in, &type_name<T>);
@@ -291,7 +291,7 @@ T decode_sequence(Decoder& in) {
   if constexpr (kIsByte<Item> && Contiguous<T>) {
     const std::span<const std::byte> bytes = in.bin();
     T values(bytes.size());
-    if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    copy_bytes(values.data(), bytes.data(), bytes.size());
     return values;
   } else {
     if constexpr (kGoesInBlocks<Item>) {

@@ -7,9 +7,11 @@
 
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <type_traits>
 
 #include "brood/detail/codec_shape.hpp"
+#include "brood/detail/copy_bytes.hpp"
 
 namespace brood::inline v1::detail {
 
@@ -91,7 +93,7 @@ constexpr bool holds_bool() {
 template <class T>
 void store_parts(std::byte* to, const T& value) noexcept {
   if constexpr (padding_free<T>) {
-    std::memcpy(to, &value, sizeof(T));
+    copy_bytes(to, &value, sizeof(T));
   } else if constexpr (kShape<std::remove_cv_t<T>> == Shape::array) {
     for (std::size_t i = 0; i < std::tuple_size_v<T>; ++i) store_parts(to + i * sizeof(value[0]), value[i]);
   } else {
@@ -140,6 +142,18 @@ union RawSlot {
   std::remove_const_t<T> value;
 };
 
+/// Its bytes may be written into a fresh T at once: there is no constructor whose work would be lost, and the T can be
+/// returned without one more copy: from a function whose first line declares it (before GCC 14 not from an inner block).
+template <class T>
+inline constexpr bool kMayBeFilled =
+    raw_layout<T> && !std::is_empty_v<T> && !std::is_const_v<T> && std::is_trivially_default_constructible_v<T>;
+
+template <class T>
+[[nodiscard]] std::span<std::byte> bytes_to_fill(T& value) noexcept {
+  static_assert(kMayBeFilled<T>);
+  return std::as_writable_bytes(std::span(&value, 1));
+}
+
 /// False if these sizeof(T) bytes cannot be a T: a bool in them is neither 0 nor 1. Reads no T.
 template <class T>
 [[nodiscard]] bool raw_bytes_are_valid(const std::byte* from) noexcept {
@@ -157,8 +171,15 @@ template <class T>
 [[nodiscard]] T load_raw(const std::byte* from) noexcept {
   static_assert(raw_layout<T>);
   RawSlot<T> slot;
-  std::memcpy(slot.bytes, from, sizeof(T));
+  copy_bytes(slot.bytes, from, sizeof(T));
   return slot.value;
+}
+template <class T>
+requires kMayBeFilled<T>
+[[nodiscard]] T load_raw(const std::byte* from) noexcept {
+  T value;
+  copy_bytes(&value, from, sizeof(T));
+  return value;
 }
 
 }  // namespace brood::inline v1::detail

@@ -91,8 +91,8 @@ class GetForms {
   /// Errors: QueueClosed (closed here; shut down and empty); DecodeError, or what opening a shared object in the item
   ///         throws — then the item is gone; OsError if descriptors are too few for the shared objects in it — then it stays.
   [[nodiscard]] Item get() {
-    // A large plain value is copied once, from where it lies to where it shall be.
-    if constexpr (requires { self().copy_of_view(); }) return self().copy_of_view();
+    // A plain value is copied once, from where it lies to where it shall be.
+    if constexpr (requires { self().get_copied_once(); }) return self().get_copied_once();
     else return *self().get_before(Deadline::never());
   }
   [[nodiscard]] std::optional<Item> try_get() { return self().get_before(Deadline::now()); }

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include "brood/deadline.hpp"
 #include "brood/detail/codec.hpp"
+#include "brood/detail/copy_bytes.hpp"
 #include "brood/detail/queue_core.hpp"
 #include "brood/detail/type_id.hpp"
 #include "brood/error.hpp"
@@ -70,7 +70,12 @@ struct Items {
   /// `Core`: anything with the get, get_raw and handle of a QueueCore.
   template <class Core>
   [[nodiscard]] static std::optional<T> get(Core& core, Deadline deadline) {
-    if constexpr (kRaw && sizeof(T) < QueueCore::kChunkFrom) {
+    if constexpr (kFills) {
+      T item;
+      if (!core.get_raw(bytes_to_fill(item), deadline)) return std::nullopt;
+      check_raw(core.handle(), bytes_to_fill(item).data());
+      return item;
+    } else if constexpr (kRaw && sizeof(T) < QueueCore::kChunkFrom) {
       std::array<std::byte, sizeof(T)> bytes;
       if (!core.get_raw(bytes, deadline)) return std::nullopt;
       return from_raw(core.handle(), bytes.data());
@@ -79,6 +84,17 @@ struct Items {
       if (!core.get(*message, deadline)) return std::nullopt;
       return decode(core.handle(), message->bytes());
     }
+  }
+
+  /// get() can read straight into what it returns.
+  static constexpr bool kFills = kMayBeFilled<T> && sizeof(T) < QueueCore::kChunkFrom;
+  /// As get() without an end of its patience.
+  template <class Core>
+  [[nodiscard]] static T get_filled(Core& core) requires kFills {
+    T item;
+    (void)core.get_raw(bytes_to_fill(item), Deadline::never());
+    check_raw(core.handle(), bytes_to_fill(item).data());
+    return item;
   }
 
   /// Errors: DecodeError, or what opening a shared object in the item throws.
@@ -111,7 +127,7 @@ struct Items {
     auto chunk = core.allocate_for_item(Loan<T>::bytes_for(item.size()), deadline);
     if (!chunk) return false;
     Loan<T> loan(std::move(chunk), item.size());
-    std::memcpy(loan.data(), item.data(), loan.span().size_bytes());
+    copy_bytes(loan.data(), item.data(), loan.span().size_bytes());
     return loan.put_by(
         [&](Chunk& of, std::size_t skip, std::size_t size) { return core.put(of, skip, size, deadline); });
   }
@@ -146,8 +162,11 @@ struct Items {
     }
   }
   [[nodiscard]] static T from_raw(const Handle& queue, const std::byte* bytes) {
-    if (!raw_bytes_are_valid<T>(bytes)) throw DecodeError(queue.str() + ": took bytes that are no " + type().name());
+    check_raw(queue, bytes);
     return load_raw<T>(bytes);
+  }
+  static void check_raw(const Handle& queue, const std::byte* bytes) {
+    if (!raw_bytes_are_valid<T>(bytes)) throw DecodeError(queue.str() + ": took bytes that are no " + type().name());
   }
 };
 
