@@ -260,7 +260,8 @@ TEST_F(LoanTest, MemoryOfTheDeadComesBack) {
 TEST_F(LoanTest, MemoryOfThoseWhoEndComesBack) {
   brood::Queue<Frame> queue(QueueOptions{.byte_budget = 128 << 10});
   Child borrower([&](Line& line) {
-    (void)new brood::Loan<Frame>(queue.loan());  // never given back, on purpose
+    static const auto* const kept = new brood::Loan<Frame>(queue.loan());  // never given back, on purpose
+    (void)kept;
     line.say();
     (void)line.hear();
   });
