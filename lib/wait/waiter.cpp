@@ -291,8 +291,9 @@ void Waiters::end_all() noexcept {
     for (Watch* watch : thread->left()) {
       if (std::exchange(watch->has_slept_, false)) watch->source_->pass_on();
     }
-    (void)thread.release();  // a Watch may still name it
   }
+  const std::lock_guard guard(mutex_);
+  ended_ = std::move(threads);
 }
 
 }  // namespace brood::inline v1::wait

@@ -100,6 +100,7 @@ class Waiters {
   std::uint64_t last_serial_ = 0;
   bool is_over_ = false;
   std::vector<std::unique_ptr<WaiterThread>> threads_;
+  std::vector<std::unique_ptr<WaiterThread>> ended_;  ///< at exit; a Watch may still name one
 };
 
 }  // namespace brood::inline v1::wait

@@ -1,5 +1,7 @@
 // What rightly stays until the process ends: the registry, and the threads that wait for others, with the descriptor of the
 // one that polls.
+#include <unistd.h>
+
 #include "brood/event.hpp"
 #include "brood/wait.hpp"
 #include "support/leak_check.hpp"
@@ -33,3 +35,11 @@ class Once final : public brood::detail::Watch {
 // Under the thread sanitizer, children forked by the tests may start threads too.
 extern "C" const char* __tsan_default_options();
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+
+// A child that a test forks while others wait here has the memory of the waiting threads, and not the threads that knew of
+// it: all of that would be a leak. What the tests themselves and executed children leak is found.
+namespace {
+const pid_t g_executed = ::getpid();
+}  // namespace
+extern "C" int __lsan_is_turned_off();  // NOLINT(bugprone-reserved-identifier)
+extern "C" int __lsan_is_turned_off() { return ::getpid() != g_executed ? 1 : 0; }
