@@ -101,7 +101,7 @@ BIO_METHOD* socket_method() {
 class TlsStream final : public Stream {
  public:
   TlsStream(base::UniqueFd socket, SSL_CTX* context, Role role, const std::string& name)
-      : Stream(std::move(socket)), ssl_(SSL_new(context)), role_(role) {
+      : Stream(std::move(socket)), ssl_(SSL_new(context)) {
     BIO* const bio = ssl_ != nullptr ? BIO_new(socket_method()) : nullptr;
     if (bio == nullptr) {
       SSL_free(ssl_);
@@ -233,7 +233,6 @@ class TlsStream final : public Stream {
   }
 
   SSL* ssl_;
-  Role role_;
   std::mutex mutex_;
   std::vector<std::byte> staged_;  ///< OpenSSL has begun to write this
 };
