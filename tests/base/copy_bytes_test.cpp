@@ -19,12 +19,12 @@ std::vector<std::byte> numbered(std::size_t size) {
 
 TEST(CopyBytes, CopiesEveryLengthAndAlignmentAndNothingBeside) {
   const std::vector<std::byte> source = numbered(3 * 2048 + 128);
-  for (const std::size_t base : {0, 2048, 4096, 6144}) {
+  for (const std::size_t base : {0U, 2048U, 4096U, 6144U}) {
     for (int off = -2; off <= 2; ++off) {
       if (base == 0 && off < 0) continue;
       const std::size_t size = base + static_cast<std::size_t>(off);
-      for (const std::size_t from : {0, 1, 8, 63}) {
-        for (const std::size_t to : {0, 1, 8, 64, 100}) {
+      for (const std::size_t from : {0U, 1U, 8U, 63U}) {
+        for (const std::size_t to : {0U, 1U, 8U, 64U, 100U}) {
           std::vector<std::byte> target(to + size + 64, kUntouched);
           brood::detail::copy_bytes(target.data() + to, source.data() + from, size);
           ASSERT_TRUE(std::equal(source.begin() + static_cast<std::ptrdiff_t>(from),
