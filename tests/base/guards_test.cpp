@@ -46,7 +46,7 @@ constexpr std::array kHarmless = {
     "registry::(anonymous namespace)::mapping()",    // at load
     "process::(anonymous namespace)::family()",      // at load
     "process::(anonymous namespace)::state()",       // at load
-    "process::(anonymous namespace)::executable()",  // under the launch mutex
+    "process::(anonymous namespace)::executable",    // under the launch mutex
     "process::(anonymous namespace)::the_server()",  // under the launch mutex
     "LoadedModules::mine()",                         // of its thread
     "spares<",                                       // of its thread
