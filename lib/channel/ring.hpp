@@ -45,12 +45,20 @@ class Ring {
 
   void write(std::uint64_t position, std::size_t skip, const void* from, std::size_t size_bytes) const noexcept {
     const std::size_t at = offset(position, skip);
+    if (size_bytes == 8 && at % 8 == 0) {  // the commonest size; a unit never wraps
+      std::memcpy(data_ + at, from, 8);
+      return;
+    }
     const std::size_t first = std::min(size_bytes, bytes() - at);
     detail::copy_bytes(data_ + at, from, first);
     if (first < size_bytes) detail::copy_bytes(data_, static_cast<const std::byte*>(from) + first, size_bytes - first);
   }
   void read(std::uint64_t position, std::size_t skip, void* into, std::size_t size_bytes) const noexcept {
     const std::size_t at = offset(position, skip);
+    if (size_bytes == 8 && at % 8 == 0) {
+      std::memcpy(into, data_ + at, 8);
+      return;
+    }
     const std::size_t first = std::min(size_bytes, bytes() - at);
     detail::copy_bytes(into, data_ + at, first);
     if (first < size_bytes) detail::copy_bytes(static_cast<std::byte*>(into) + first, data_, size_bytes - first);
