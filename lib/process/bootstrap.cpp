@@ -33,6 +33,7 @@ std::unique_ptr<detail::UnpackedCall> prepare(Order order, base::UniqueFd parent
   }
   set_domain_directory(order.domain);
   inherit_start_method(order.start_method);
+  inherit_legacies(std::move(order.legacies));
   if (current().daemon) end_with_parent(std::move(parent));
   if (order.call.empty()) return nullptr;
   return detail::unpack_call(order.call);

@@ -18,7 +18,7 @@ namespace brood::inline v1::process {
 namespace {
 
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
-constexpr std::uint32_t kProtocol = 2;
+constexpr std::uint32_t kProtocol = 3;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
 constexpr std::size_t kFirstBytes = 4UL * 1024;
 constexpr std::size_t kPacketBytes = 64UL * 1024;
@@ -38,7 +38,7 @@ struct Head {
 
 std::vector<std::byte> encode_order(const Order& order) {
   Encoder out;
-  out.array_header(9);
+  out.array_header(10);
   out.uint(static_cast<std::uint64_t>(order.kind));
   out.str(order.identity.name);
   out.str(order.identity.path);
@@ -47,6 +47,12 @@ std::vector<std::byte> encode_order(const Order& order) {
   out.str(order.identity.parent_name);
   out.uint(static_cast<std::uint64_t>(order.start_method));
   out.str(order.domain);
+  out.array_header(order.legacies.size());
+  for (const Legacy& legacy : order.legacies) {
+    out.array_header(2);
+    out.str(legacy.name);
+    out.bin(legacy.bytes);
+  }
   out.bin(order.call);
   return out.take_bytes();
 }
@@ -54,7 +60,7 @@ std::vector<std::byte> encode_order(const Order& order) {
 Order decode_order(std::span<const std::byte> bytes) {
   Decoder in(bytes);
   Order order;
-  in.expect_array(9, "an order of the process room");
+  in.expect_array(10, "an order of the process room");
   order.kind = static_cast<Order::Kind>(in.integer<std::uint8_t>());
   order.identity.name = in.str();
   order.identity.path = in.str();
@@ -63,6 +69,13 @@ Order decode_order(std::span<const std::byte> bytes) {
   order.identity.parent_name = in.str();
   order.start_method = static_cast<StartMethod>(in.integer<std::uint8_t>());
   order.domain = in.str();
+  for (std::size_t left = in.array_header(); left > 0; --left) {
+    in.expect_array(2, "what a parent leaves to its children");
+    Legacy& legacy = order.legacies.emplace_back();
+    legacy.name = in.str();
+    const auto bytes = in.bin();
+    legacy.bytes.assign(bytes.begin(), bytes.end());
+  }
   const auto call = in.bin();
   order.call.assign(call.begin(), call.end());
   in.finish();

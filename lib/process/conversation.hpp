@@ -14,6 +14,7 @@
 #include "brood/deadline.hpp"
 #include "brood/process.hpp"
 #include "process/current.hpp"
+#include "process/legacy.hpp"
 
 namespace brood::inline v1::process {
 
@@ -24,6 +25,7 @@ struct Order {
   Identity identity;
   StartMethod start_method = StartMethod::forkserver;  ///< its default for children of its own
   std::string domain;
+  std::vector<Legacy> legacies;
   std::vector<std::byte> call;  ///< empty: nothing to run
 };
 

@@ -135,6 +135,7 @@ void Process::start() {
     order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
     order.start_method = process::settled_start_method();
     order.domain = domain_directory();
+    order.legacies = process::all_legacies();
     order.call = it.call.bytes;
     child = process::start_child(method, order, it.daemon);
   } catch (...) {

@@ -46,6 +46,7 @@ constexpr std::array kHarmless = {
     "registry::(anonymous namespace)::mapping()",    // at load
     "process::(anonymous namespace)::family()",      // at load
     "process::(anonymous namespace)::state()",       // at load
+    "process::(anonymous namespace)::estate()",      // at load
     "process::(anonymous namespace)::executable",    // under the launch mutex
     "process::(anonymous namespace)::the_server()",  // under the launch mutex
     "LoadedModules::mine()",                         // of its thread
