@@ -31,39 +31,42 @@
 #include <vector>
 
 #include "brood/deadline.hpp"
+#include "brood/descriptor.hpp"
 #include "brood/detail/callable.hpp"
 #include "brood/init.hpp"
+#include "brood/process_options.hpp"
+#include "brood/relatives.hpp"
 
 namespace brood::inline v1 {
 
-/// How children come to be.
-///
-///   method      the child is                                       main() and statics            cost of a start
-///   fork        a clone of this process and of the calling thread  neither; the parent's copies  grows with our memory
-///   spawn       this program executed again                        statics run, main() does not  constant, highest
-///   forkserver  a clone of a server that was spawned once and      statics ran in the server,    constant, lowest
-///               waits in init()                                    main() does not
-///
-/// In every one of them the target and its arguments travel the same way, so code that works under one works under all.
-enum class StartMethod : std::uint8_t { fork, spawn, forkserver };
-[[nodiscard]] std::string_view to_string(StartMethod method) noexcept;
-std::ostream& operator<<(std::ostream& out, StartMethod method);
-
 /// The method of processes that name none; forkserver unless chosen otherwise. Asking settles it.
 [[nodiscard]] StartMethod get_start_method();
+/// The same without settling anything: nothing if nobody has chosen, asked or started yet.
+[[nodiscard]] std::optional<StartMethod> get_start_method_if_set();
+/// All methods of this platform, the default first.
+[[nodiscard]] std::vector<StartMethod> get_all_start_methods();
 /// Choose the method once, early in main(). Children inherit the choice.
 /// Errors: UsageError if it was settled before (chosen, asked for, or used by a start()), unless forced.
 void set_start_method(StartMethod method, bool force = false);
+/// As if nobody had chosen yet.
+void reset_start_method();
+/// The program that spawn executes, and the forkserver from its next start on, in place of this one's own file; empty: back
+/// to that. It must be this very build (start() compares build ids): a copy, a link, a wrapper that ends in exec.
+/// Errors: UsageError if the path is not absolute.
+void set_executable(std::string_view path);
 
-/// Options of a Process, for designated initialisers: Process({.name = "reader", .daemon = true}, f, args…).
-struct ProcessOptions {
-  /// Free text; empty: "Process-N" by order of construction, "Process-3:1" for the first child of Process-3.
-  std::string name = {};
-  /// A daemon is ended before its creator ends, and may not start children itself. Default: as its creator, that is no.
-  std::optional<bool> daemon = {};
-  /// Default: get_start_method() at the time of start().
-  std::optional<StartMethod> start_method = {};
+namespace detail {
+
+/// While it lives, a Process that this thread makes stands for the calling process. For CustomProcess.
+class MakesCurrentProcess {
+ public:
+  MakesCurrentProcess() noexcept;
+  ~MakesCurrentProcess();
+  MakesCurrentProcess(const MakesCurrentProcess&) = delete;
+  MakesCurrentProcess& operator=(const MakesCurrentProcess&) = delete;
 };
+
+}  // namespace detail
 
 /// Runs f(args…) in a process of its own.
 ///
@@ -77,7 +80,7 @@ struct ProcessOptions {
 ///   stopped   UsageError   yes                        no effect    → closed    UsageError
 ///   closed    UsageError   UsageError                 UsageError   no effect   UsageError
 ///
-/// The child: standard input is /dev/null; signal handlers are the default ones and nothing is blocked (ignored signals
+/// The child: standard input is /dev/null unless the options say otherwise; signal handlers are the default ones and nothing is blocked (ignored signals
 /// stay ignored, except SIGCHLD); all descriptors but the standard ones are closed if they are close-on-exec — under
 /// fork all of the application's stay open. When f returns, its arguments are destroyed and the process ends as by
 /// exit(0), after its own children: a child of spawn or forkserver destroys its static objects, a child of fork runs
@@ -110,7 +113,7 @@ class Process {
   Process& operator=(Process&& other) noexcept;
   /// Joins a started process; a daemon is sent SIGTERM and, if it is still there one second later, SIGKILL. In a
   /// process other than the creator: does nothing.
-  ~Process();
+  virtual ~Process();
 
   /// Start the child and wait until it has found the target, decoded the arguments and opened the shared objects.
   ///
@@ -163,6 +166,14 @@ class Process {
   /// Errors: UsageError while it runs.
   void close();
 
+  /// The parent's end of a stream that was made with Stdio::pipe(): to write the child's input, to read its output or
+  /// errors. The caller's from now on; closing the first is the child's end-of-file. Read what a child prints before, or
+  /// while, it is joined: one whose pipe is full waits for a reader.
+  /// Errors: NotStarted, UsageError (the stream is no pipe, or was taken before).
+  [[nodiscard]] Descriptor take_stdin();
+  [[nodiscard]] Descriptor take_stdout();
+  [[nodiscard]] Descriptor take_stderr();
+
   /// A descriptor that is readable (poll, epoll) once the process has ended, and stays so; belongs to this object.
   /// Errors: NotStarted, UsageError.
   [[nodiscard]] int sentinel() const;
@@ -171,26 +182,21 @@ class Process {
   /// stopped or closed.
   friend std::ostream& operator<<(std::ostream& out, const Process& process);
 
+ protected:
+  /// For CustomProcess: default names begin with the type's name.
+  Process(ProcessOptions options, std::string_view type_name);
+
  private:
   struct Impl;
+  /// The call that start() sends; nothing: the one that the constructor packed.
+  [[nodiscard]] virtual std::optional<detail::PackedCall> pack_run() const;
   Process(ProcessOptions options, detail::PackedCall call);
   bool join_deadline(Deadline deadline);
+  Descriptor take_stream(std::size_t number, const char* operation);
   [[nodiscard]] Impl& impl() const;
   void finish() noexcept;
   std::unique_ptr<Impl> impl_;
 };
-
-/// The name of this process: "MainProcess", or what its Process was called.
-[[nodiscard]] std::string current_process_name();
-
-/// A child that runs.
-struct ChildInfo {
-  std::int64_t pid = 0;
-  std::string name;
-  bool daemon = false;
-};
-/// The running children of this process that Process has started; reaps those that have ended.
-[[nodiscard]] std::vector<ChildInfo> active_children();
 
 /// Called, at most once in a process, when start() forks while the application has other threads (start method fork
 /// only): locks that those hold stay locked in the child for ever. The default prints a line to standard error; null

@@ -155,18 +155,7 @@ void reset_signals_after_fork() noexcept {
   ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
 }
 
-int stdin_from_null() noexcept {
-  const int null = ::open("/dev/null", O_RDONLY);
-  if (null < 0) return -errno;
-  if (null != STDIN_FILENO) {
-    const bool done = ::dup2(null, STDIN_FILENO) >= 0;
-    const int error = errno;
-    ::close(null);
-    if (!done) return -error;
-  }
-  ::__fpurge(stdin);
-  return 0;
-}
+void forget_read_ahead() noexcept { ::__fpurge(stdin); }
 
 int at_exit_with_status(void (*handler)(int status)) noexcept {
   return ::on_exit([](int status, void* argument) { reinterpret_cast<void (*)(int)>(argument)(status); },

@@ -39,8 +39,8 @@ class AllSignalsBlocked {
 /// sanitizer or of a debugging aid, and do not reach into the parent's affairs as a self-pipe's handler would.
 void reset_signals_after_fork() noexcept;
 
-/// Standard input from /dev/null, without what stdio had read ahead of the parent's. 0 or a negative errno.
-[[nodiscard]] int stdin_from_null() noexcept;
+/// Of a clone whose standard input has become another: what stdio had read ahead is the parent's.
+void forget_read_ahead() noexcept;
 
 /// `handler` runs at exit() with the status given to it, before everything that was registered earlier. 0 or ENOMEM.
 [[nodiscard]] int at_exit_with_status(void (*handler)(int status)) noexcept;

@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "os/not_instrumented.hpp"
+
 #if defined(__SANITIZE_THREAD__)
 #define BROOD_TSAN 1
 #elif defined(__has_feature)
@@ -38,15 +40,8 @@ struct Lent {
   const SpawnRequest* request;
   int error;
   const char* step;
+  SettingsFailure setting;
 };
-
-// A sanitizer's instrumented code, and the functions of libc that it puts its own in front of, would keep their books in
-// the memory of the caller as if the child were the caller's thread.
-#if defined(__clang__)
-#define BROOD_NOT_INSTRUMENTED __attribute__((no_sanitize("address", "thread", "undefined")))
-#else
-#define BROOD_NOT_INSTRUMENTED __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
-#endif
 
 BROOD_NOT_INSTRUMENTED void fail(Lent& lent, const char* step) noexcept {
   lent.error = -errno;
@@ -75,12 +70,8 @@ BROOD_NOT_INSTRUMENTED int run_in_child(void* argument) noexcept {
     action = {};
     ::syscall(SYS_rt_sigaction, number, &action, nullptr, kKernelMaskBytes);
   }
-  const long null = ::syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY);
-  if (null < 0) fail(lent, "open /dev/null for standard input");
-  if (null != STDIN_FILENO) {
-    if (::syscall(SYS_dup3, null, STDIN_FILENO, 0) < 0) fail(lent, "put /dev/null in the place of standard input");
-    ::syscall(SYS_close, null);
-  }
+  lent.setting = apply_settings(*request.settings);
+  if (lent.setting.step != SettingsStep::none) ::syscall(SYS_exit_group, 127);
   if (::syscall(SYS_fcntl, request.kept_fd, F_SETFD, 0) != 0) fail(lent, "keep the descriptor of the parent's socket");
   const std::uint64_t none = 0;
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, kKernelMaskBytes);
@@ -99,7 +90,7 @@ Spawned spawn(const SpawnRequest& request) noexcept {
     out.step = "map a stack for";
     return out;
   }
-  Lent lent{&request, 0, ""};
+  Lent lent{&request, 0, "", {}};
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -118,9 +109,10 @@ Spawned spawn(const SpawnRequest& request) noexcept {
   }
   out.pidfd.reset(pidfd);
   out.pid = pid;
-  if (lent.error != 0) {
+  if (lent.error != 0 || lent.setting.step != SettingsStep::none) {
     out.error = lent.error;
     out.step = lent.step;
+    out.setting = lent.setting;
     siginfo_t ended{};
     while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &ended, WEXITED | __WALL) != 0 &&
            errno == EINTR) {}

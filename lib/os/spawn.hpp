@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "base/unique_fd.hpp"
+#include "os/settings.hpp"
 
 namespace brood::inline v1::os {
 
@@ -11,17 +12,19 @@ struct SpawnRequest {
   const char* program = nullptr;
   char* const* arguments = nullptr;
   char* const* environment = nullptr;
-  int kept_fd = -1;  ///< the one descriptor that loses close-on-exec, in the child only
+  int kept_fd = -1;                    ///< the one descriptor that loses close-on-exec, in the child only
+  const Settings* settings = nullptr;  ///< never null
 };
 
 struct Spawned {
-  int error = 0;          ///< 0 or a negative errno; then there is no child
-  const char* step = "";  ///< what failed
+  int error = 0;            ///< 0 or a negative errno; then, and after a failure of a setting, there is no child
+  const char* step = "";    ///< what failed
+  SettingsFailure setting;  ///< or this
   pid_t pid = 0;
   base::UniqueFd pidfd;
 };
 
-/// Starts the program with standard input from /dev/null, an empty signal mask and, by the nature of exec, no signal
+/// Starts the program with these settings, an empty signal mask and, by the nature of exec, no signal
 /// handlers. Signals that are ignored stay ignored (nohup), except SIGCHLD: a child may want to wait for its children.
 ///
 /// Cost does not depend on the size of the caller: memory is lent to the child until exec, not copied.

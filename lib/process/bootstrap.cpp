@@ -15,6 +15,7 @@
 #include "os/program.hpp"
 #include "process/conversation.hpp"
 #include "process/current.hpp"
+#include "process/finalizers.hpp"
 #include "process/launcher.hpp"
 
 namespace brood::inline v1::process {
@@ -24,17 +25,18 @@ constexpr int kCannotRun = 255;
 constexpr int kUncaughtException = 1;
 
 /// The order is taken apart here, so that its bytes are gone when the target runs.
-std::unique_ptr<detail::UnpackedCall> prepare(Order order, base::UniqueFd parent, int socket, Origin origin) {
-  become(std::move(order.identity));
+std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Origin origin, bool was_forked) {
+  Order& order = received.order;
+  // First of all: our threads would keep the old rights, and the registry notes who we are.
+  if (order.settings) apply(*order.settings);
+  received.passengers.clear();
+  become(std::move(order.identity), std::move(received.parent_pidfd));
   arrange_exit(socket, origin);
-  if (origin == Origin::fork) {
-    if (const int error = os::stdin_from_null(); error != 0)
-      throw OsError(-error, "cannot put /dev/null in the place of standard input");
-  }
-  set_domain_directory(order.domain);
+  if (!order.domain.empty()) set_domain_directory(order.domain);
   inherit_start_method(order.start_method);
   inherit_legacies(std::move(order.legacies));
-  if (current().daemon) end_with_parent(std::move(parent));
+  if (current().daemon) end_with_parent();
+  if (was_forked) run_hooks_after_fork();
   if (order.call.empty()) return nullptr;
   return detail::unpack_call(order.call);
 }
@@ -57,18 +59,21 @@ void run_child(base::UniqueFd socket_owned, Origin origin) noexcept {
   int socket = socket_owned.release();  // open to the end, for the last word
   std::unique_ptr<detail::UnpackedCall> call;
   try {
-    base::UniqueFd parent;
-    std::optional<Order> order = receive_order(socket, parent);
-    if (order && order->kind == Order::Kind::forkserver) {
+    std::optional<Received> received = receive_order(socket);
+    bool was_forked = origin == Origin::fork;
+    if (received && received->order.kind == Order::Kind::forkserver) {
       os::learn_modules();
       say(socket, Said::ready);
-      socket =
-          run_forkserver(base::UniqueFd(socket), std::move(parent)).release();  // from here on in a child of the server
-      order = receive_order(socket, parent);
+      socket = run_forkserver(base::UniqueFd(socket), std::move(received->parent_pidfd)).release();
+      was_forked = true;  // from here on in a child of the server
+      received = receive_order(socket);
     }
     // The parent was killed, or gave up: nobody expects anything of us.
-    if (!order) end_of_clone(kCannotRun);
-    call = prepare(std::move(*order), std::move(parent), socket, origin);
+    if (!received) end_of_clone(kCannotRun);
+    call = prepare(std::move(*received), socket, origin, was_forked);
+  } catch (const StartError& error) {
+    say_failed(socket, error.what());
+    end_of_clone(kCannotRun);
   } catch (...) {
     say_failed(socket, describe_current_exception());
     end_of_clone(kCannotRun);

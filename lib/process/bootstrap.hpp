@@ -34,6 +34,6 @@ void report_uncaught_exception() noexcept;
 [[nodiscard]] std::string describe_current_exception();
 
 /// Sends this process SIGTERM and a second later SIGKILL when the parent has ended.
-void end_with_parent(base::UniqueFd parent_pidfd);
+void end_with_parent();
 
 }  // namespace brood::inline v1::process

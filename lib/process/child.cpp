@@ -9,6 +9,27 @@
 #include "os/reap.hpp"
 
 namespace brood::inline v1::process {
+
+void Child::bring_up(Order& order) {
+  std::vector<int> passengers;
+  if (order.settings) {
+    for (std::int32_t& stream : order.settings->streams) {
+      if (stream < 0) continue;
+      passengers.push_back(stream);
+      stream = static_cast<std::int32_t>(passengers.size()) - 1;
+    }
+  }
+  process::bring_up(launched_, order, passengers);
+  // From now on end-of-file and broken pipes are the child's alone to cause.
+  for (base::UniqueFd& theirs : streams_.theirs) theirs.reset();
+  ready_ = true;
+}
+
+base::UniqueFd Child::take_stream(std::size_t number) {
+  const std::lock_guard guard(mutex_);
+  return std::move(streams_.ours.at(number));
+}
+
 std::string Child::name() const {
   const std::lock_guard guard(mutex_);
   return name_;
@@ -53,6 +74,7 @@ void Child::forget() noexcept {
   launched_.pidfd.reset();
   launched_.socket.reset();
   if (launched_.server) launched_.server->forget();
+  streams_.close();
 }
 
 }  // namespace brood::inline v1::process

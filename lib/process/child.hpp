@@ -19,7 +19,7 @@ namespace brood::inline v1::process {
 class Child : public std::enable_shared_from_this<Child> {
  public:
   /// Registers itself, so that forked children close the descriptors. Call with the launch mutex held.
-  Child(Launched launched, std::string name, bool daemon);
+  Child(Launched launched, std::string name, bool daemon, Streams streams);
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -28,10 +28,10 @@ class Child : public std::enable_shared_from_this<Child> {
   [[nodiscard]] bool await_birth() { return process::await_birth(launched_); }
   /// Hands the order over and waits until the child is ready to run. Errors: StartError, OsError; the child is gone
   /// then.
-  void bring_up(const Order& order) {
-    process::bring_up(launched_, order);
-    ready_ = true;
-  }
+  void bring_up(Order& order);
+  /// Our end of a stream's pipe; nothing if it is no pipe, or was taken before. The caller owns it now: forked children do
+  /// not close it.
+  [[nodiscard]] base::UniqueFd take_stream(std::size_t number);
 
   [[nodiscard]] pid_t pid() const noexcept { return launched_.pid; }
   [[nodiscard]] int pidfd() const noexcept { return launched_.pidfd.get(); }
@@ -63,6 +63,7 @@ class Child : public std::enable_shared_from_this<Child> {
   mutable std::mutex mutex_;  ///< guards what follows, and launched_.socket once the child is up
   std::string name_;
   std::optional<int> exit_code_;
+  Streams streams_;
 };
 
 /// Held from the making of descriptors for a child until they are registered, and over fork: a forked child can so
@@ -70,7 +71,7 @@ class Child : public std::enable_shared_from_this<Child> {
 [[nodiscard]] std::mutex& launch_mutex();
 /// Children whose descriptors are open. Takes the launch mutex.
 [[nodiscard]] std::vector<std::shared_ptr<Child>> all_children();
-/// Arranges that children are ended or joined when this process exits. Once a process.
+/// Arranges that finalizers run, and children are ended or joined, when this process exits. Once a process.
 void watch_over_children_at_exit();
 
 /// Around fork() in this room; the launch mutex is held.
@@ -85,6 +86,7 @@ class ForkInProgress {
 };
 
 /// Starts a process. Errors: StartError, OsError.
-[[nodiscard]] std::shared_ptr<Child> start_child(StartMethod method, const Order& order, bool daemon);
+[[nodiscard]] std::shared_ptr<Child> start_child(StartMethod method, Order& order, const ProcessOptions& options,
+                                                 bool daemon);
 
 }  // namespace brood::inline v1::process

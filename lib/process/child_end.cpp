@@ -1,5 +1,6 @@
 // How a child ends.
 #include <cxxabi.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -132,9 +133,11 @@ void report_uncaught_exception() noexcept {
   std::fflush(stderr);
 }
 
-void end_with_parent(base::UniqueFd parent_pidfd) {
-  if (!parent_pidfd) throw OsError(EMFILE, "a daemon has no descriptor of its parent to watch it by (ulimit -n)");
-  auto watch = std::make_unique<ParentWatch>(ParentWatch{std::move(parent_pidfd)});
+void end_with_parent() {
+  // A copy of its own: parent_process() may be used, and its descriptor be closed, by the application.
+  base::UniqueFd parent(::fcntl(parent_pidfd(), F_DUPFD_CLOEXEC, 0));
+  if (!parent) throw OsError(errno, "a daemon has no descriptor to watch its parent by (ulimit -n)");
+  auto watch = std::make_unique<ParentWatch>(ParentWatch{std::move(parent)});
   // Born with all signals blocked: the application's handlers run on the application's threads.
   const os::AllSignalsBlocked blocked;
   pthread_attr_t attributes;

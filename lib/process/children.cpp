@@ -9,6 +9,7 @@
 #include "brood/error.hpp"
 #include "process/bootstrap.hpp"
 #include "process/child.hpp"
+#include "process/finalizers.hpp"
 
 namespace brood::inline v1 {
 namespace process {
@@ -41,9 +42,10 @@ Family& family() {
 
 [[maybe_unused]] const Family& g_made_at_load = family();
 
-void end_and_join_children() noexcept {
+void wind_up() noexcept {
   // A forked process inherits this handler, but not the children.
   if (family().exit_watched_for != ::getpid()) return;
+  run_early_finalizers();
   std::vector<std::shared_ptr<Child>> running;
   for (auto& child : all_children()) {
     if (child->is_running()) running.push_back(std::move(child));
@@ -61,12 +63,13 @@ void end_and_join_children() noexcept {
     (void)child->exit_code();  // reaps
   }
   dismiss_forkserver();
+  run_late_finalizers();
 }
 
 }  // namespace
 
-Child::Child(Launched launched, std::string name, bool daemon)
-    : launched_(std::move(launched)), daemon_(daemon), name_(std::move(name)) {
+Child::Child(Launched launched, std::string name, bool daemon, Streams streams)
+    : launched_(std::move(launched)), daemon_(daemon), name_(std::move(name)), streams_(std::move(streams)) {
   family().children.insert(this);
 }
 
@@ -91,7 +94,7 @@ std::vector<std::shared_ptr<Child>> all_children() {
 void watch_over_children_at_exit() {
   const pid_t self = ::getpid();
   if (family().exit_watched_for.exchange(self) == self) return;
-  if (std::atexit(end_and_join_children) != 0) throw OsError(ENOMEM, "cannot register an exit handler");
+  if (std::atexit(wind_up) != 0) throw OsError(ENOMEM, "cannot register an exit handler");
 }
 
 ForkInProgress::ForkInProgress() noexcept { t_forking = true; }
@@ -106,23 +109,37 @@ void ForkInProgress::become_childless() noexcept {
   family().mutex.unlock();
 }
 
-std::shared_ptr<Child> start_child(StartMethod method, const Order& order, bool daemon) {
+namespace {
+
+/// Under the launch mutex: no fork between the making of descriptors and their registration.
+std::shared_ptr<Child> make_child(StartMethod method, Order& order, const ProcessOptions& options, bool daemon) {
+  const std::lock_guard guard(family().mutex);
+  Streams streams;
+  Settings settings = open_streams(options, streams);
+  Launched launched = launch(method, settings, streams);
+  order.settings.reset();
+  if (method == StartMethod::spawn) {
+    for (base::UniqueFd& theirs : streams.theirs) theirs.reset();
+  } else {
+    order.settings = std::move(settings);
+  }
+  return std::make_shared<Child>(std::move(launched), order.identity.name, daemon, std::move(streams));
+}
+
+}  // namespace
+
+std::shared_ptr<Child> start_child(StartMethod method, Order& order, const ProcessOptions& options, bool daemon) {
   // What is still in the buffers would be written by both parent and child of a fork, and out of order elsewhere.
   flush_standard_streams();
   if (method == StartMethod::fork) warn_of_threads_before_fork();
   watch_over_children_at_exit();
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    std::shared_ptr<Child> child;
-    {
-      const std::lock_guard guard(family().mutex);
-      child = std::make_shared<Child>(launch(method), order.identity.name, daemon);
-    }
+    const std::shared_ptr<Child> child = make_child(method, order, options, daemon);
     if (!child->await_birth()) continue;
     child->bring_up(order);
     return child;
   }
-  throw StartError("cannot start process '" + order.identity.name +
-                   "': the forkserver, or the process it had made, was killed " + std::to_string(kAttempts) +
+  throw StartError("the forkserver, or the process it had made, was killed " + std::to_string(kAttempts) +
                    " times in a row; use the start method spawn, or find out who kills them (out of memory?)");
 }
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "brood/detail/codec.hpp"
 #include "brood/error.hpp"
 #include "brood/serialize.hpp"
 #include "os/process_identity.hpp"
@@ -18,8 +19,9 @@ namespace brood::inline v1::process {
 namespace {
 
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
-constexpr std::uint32_t kProtocol = 3;
+constexpr std::uint32_t kProtocol = 4;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
+constexpr char kPassengerMark = 1;                 // a packet needs a byte
 constexpr std::size_t kFirstBytes = 4UL * 1024;
 constexpr std::size_t kPacketBytes = 64UL * 1024;
 constexpr std::size_t kTextBytes = 8UL * 1024;
@@ -38,7 +40,7 @@ struct Head {
 
 std::vector<std::byte> encode_order(const Order& order) {
   Encoder out;
-  out.array_header(10);
+  out.array_header(11);
   out.uint(static_cast<std::uint64_t>(order.kind));
   out.str(order.identity.name);
   out.str(order.identity.path);
@@ -47,6 +49,7 @@ std::vector<std::byte> encode_order(const Order& order) {
   out.str(order.identity.parent_name);
   out.uint(static_cast<std::uint64_t>(order.start_method));
   out.str(order.domain);
+  detail::encode(out, order.settings);
   out.array_header(order.legacies.size());
   for (const Legacy& legacy : order.legacies) {
     out.array_header(2);
@@ -60,7 +63,7 @@ std::vector<std::byte> encode_order(const Order& order) {
 Order decode_order(std::span<const std::byte> bytes) {
   Decoder in(bytes);
   Order order;
-  in.expect_array(10, "an order of the process room");
+  in.expect_array(11, "an order of the process room");
   order.kind = static_cast<Order::Kind>(in.integer<std::uint8_t>());
   order.identity.name = in.str();
   order.identity.path = in.str();
@@ -69,12 +72,13 @@ Order decode_order(std::span<const std::byte> bytes) {
   order.identity.parent_name = in.str();
   order.start_method = static_cast<StartMethod>(in.integer<std::uint8_t>());
   order.domain = in.str();
+  order.settings = detail::decode<std::optional<Settings>>(in);
   for (std::size_t left = in.array_header(); left > 0; --left) {
     in.expect_array(2, "what a parent leaves to its children");
     Legacy& legacy = order.legacies.emplace_back();
     legacy.name = in.str();
-    const auto bytes = in.bin();
-    legacy.bytes.assign(bytes.begin(), bytes.end());
+    const auto left_bytes = in.bin();
+    legacy.bytes.assign(left_bytes.begin(), left_bytes.end());
   }
   const auto call = in.bin();
   order.call.assign(call.begin(), call.end());
@@ -130,7 +134,7 @@ Message hear(int socket) noexcept {
   return out;
 }
 
-bool send_order(int socket, int pidfd, const Order& order) {
+bool send_order(int socket, int pidfd, const Order& order, std::span<const int> passengers) {
   const auto bytes = encode_order(order);
   const Head head{kOrderMagic, kProtocol, bytes.size()};
   std::array<std::byte, kFirstBytes> first;
@@ -146,10 +150,34 @@ bool send_order(int socket, int pidfd, const Order& order) {
     if (!send_all(socket, pidfd, bytes.data() + at, part, -1)) return false;
     at += part;
   }
+  for (const int passenger : passengers) {
+    if (!send_all(socket, pidfd, &kPassengerMark, sizeof kPassengerMark, passenger)) return false;
+  }
   return true;
 }
 
-std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
+namespace {
+
+/// Exchanges the numbers of the passengers for descriptors. False: the parent is gone.
+bool receive_passengers(int socket, Received& it) {
+  if (!it.order.settings) return true;
+  for (std::int32_t& stream : it.order.settings->streams) {
+    if (stream < 0) continue;
+    char mark = 0;
+    os::Packet packet = os::receive_packet(socket, &mark, sizeof mark);
+    if (packet.size == 0) return false;
+    if (packet.size < 0) throw OsError(static_cast<int>(-packet.size), "cannot receive a stream of the parent process");
+    if (!packet.passenger)
+      throw OsError(EMFILE, "no descriptor is free for a stream of the parent process (ulimit -n)");
+    stream = packet.passenger.get();
+    it.passengers.push_back(std::move(packet.passenger));
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<Received> receive_order(int socket) {
   std::array<std::byte, kFirstBytes> begin;
   os::Packet first = os::receive_packet(socket, begin.data(), begin.size());
   if (first.size == 0) return std::nullopt;
@@ -163,7 +191,8 @@ std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
                       " of the protocol between processes, this one speaks " + std::to_string(kProtocol) +
                       ": brood's library was replaced while the parent ran; restart the parent");
   }
-  parent_pidfd = std::move(first.passenger);
+  Received out;
+  out.parent_pidfd = std::move(first.passenger);
   // Grows with what arrives: a size alone allocates nothing.
   std::vector<std::byte> bytes(begin.data() + sizeof head, begin.data() + size);
   while (bytes.size() < head.size_bytes) {
@@ -174,7 +203,9 @@ std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd) {
     if (part.size < 0) throw OsError(static_cast<int>(-part.size), "cannot receive the order of the parent process");
     bytes.resize(have + static_cast<std::size_t>(part.size));
   }
-  return decode_order(bytes);
+  out.order = decode_order(bytes);
+  if (!receive_passengers(socket, out)) return std::nullopt;
+  return out;
 }
 
 }  // namespace brood::inline v1::process

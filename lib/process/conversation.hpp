@@ -15,6 +15,7 @@
 #include "brood/process.hpp"
 #include "process/current.hpp"
 #include "process/legacy.hpp"
+#include "process/settings.hpp"
 
 namespace brood::inline v1::process {
 
@@ -25,6 +26,8 @@ struct Order {
   Identity identity;
   StartMethod start_method = StartMethod::forkserver;  ///< its default for children of its own
   std::string domain;
+  /// For the child to apply; nothing if its launcher has. Streams are numbers of passengers.
+  std::optional<Settings> settings;
   std::vector<Legacy> legacies;
   std::vector<std::byte> call;  ///< empty: nothing to run
 };
@@ -54,11 +57,16 @@ int say(int socket, Said what, std::int32_t number = 0, int passenger = -1) noex
 void say_failed(int socket, const std::string& why) noexcept;
 [[nodiscard]] Message hear(int socket) noexcept;
 
-/// The order goes out in packets. False if the process behind `pidfd` ended before it had taken all of it.
-/// Errors: OsError.
-[[nodiscard]] bool send_order(int socket, int pidfd, const Order& order);
-/// In the new process: nothing if the parent is gone. `parent_pidfd` is set if the parent could make one.
-/// Errors: DecodeError.
-[[nodiscard]] std::optional<Order> receive_order(int socket, base::UniqueFd& parent_pidfd);
+/// The order goes out in packets, then the passengers. False if the process behind `pidfd` ended before it had taken all
+/// of it. Errors: OsError.
+[[nodiscard]] bool send_order(int socket, int pidfd, const Order& order, std::span<const int> passengers);
+/// What the new process gets.
+struct Received {
+  Order order;                  ///< streams are descriptors now
+  base::UniqueFd parent_pidfd;  ///< if the parent could make one
+  std::vector<base::UniqueFd> passengers;
+};
+/// In the new process: nothing if the parent is gone. Errors: DecodeError, OsError.
+[[nodiscard]] std::optional<Received> receive_order(int socket);
 
 }  // namespace brood::inline v1::process

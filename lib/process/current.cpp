@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <iostream>
 #include <mutex>
 
 #include "base/fork_order.hpp"
 #include "brood/error.hpp"
+#include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "registry/registry.hpp"
 
@@ -20,10 +22,14 @@ void print_fork_warning(const std::string& text) { std::cerr << text << std::end
 struct State {
   std::mutex mutex;
   Identity identity;
+  pid_t owner = 0;  ///< whose identity it is; 0: the main process's
+  base::UniqueFd parent_pidfd;
+  std::uint64_t parent_inode = 0;
   std::uint64_t children = 0;  ///< constructed so far
   std::optional<StartMethod> method;
   std::atomic<bool> armed = false;
   std::vector<std::string> arguments;
+  std::string executable;
   ForkWarning fork_warning = print_fork_warning;
   bool fork_warning_given = false;
 };
@@ -45,16 +51,39 @@ State& state() {
 
 Identity current() {
   const std::lock_guard guard(state().mutex);
-  return state().identity;
+  // What the application forked by itself is no child of ours.
+  return state().owner == ::getpid() || state().owner == 0 ? state().identity : Identity();
 }
 
-void become(Identity identity) {
+void become(Identity identity, base::UniqueFd parent_pidfd) {
   registry::set_process_name(identity.name);
   auto& it = state();
   const std::lock_guard guard(it.mutex);
   it.identity = std::move(identity);
+  it.owner = ::getpid();
+  it.parent_pidfd = std::move(parent_pidfd);
+  it.parent_inode = it.parent_pidfd ? os::pidfd_inode(it.parent_pidfd.get()) : 0;
   it.children = 0;
   it.fork_warning_given = false;
+}
+
+void rename_current(std::string name) {
+  registry::set_process_name(name);
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  if (it.owner != 0 && it.owner != ::getpid()) it.identity = {};  // the application forked
+  it.owner = ::getpid();
+  it.identity.name = std::move(name);
+}
+
+int parent_pidfd() {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  if (!it.parent_pidfd)
+    throw OsError(EMFILE, "this process had no descriptor free for its parent when it was started (ulimit -n)");
+  if (os::pidfd_inode(it.parent_pidfd.get()) != it.parent_inode)
+    throw OsError(EBADF, "this process has closed the descriptor by which brood watches its parent");
+  return it.parent_pidfd.get();
 }
 
 std::string next_child_path() {
@@ -93,6 +122,12 @@ std::vector<std::string> arguments() {
   return it.arguments.empty() ? std::vector<std::string>{"brood-child"} : it.arguments;
 }
 
+std::string chosen_executable() {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  return it.executable;
+}
+
 void warn_of_threads_before_fork() {
   auto& it = state();
   const unsigned others = os::foreign_threads();
@@ -124,6 +159,30 @@ std::string_view to_string(StartMethod method) noexcept {
 
 std::ostream& operator<<(std::ostream& out, StartMethod method) { return out << to_string(method); }
 
+std::optional<StartMethod> get_start_method_if_set() {
+  auto& it = process::state();
+  const std::lock_guard guard(it.mutex);
+  return it.method;
+}
+
+std::vector<StartMethod> get_all_start_methods() {
+  return {StartMethod::forkserver, StartMethod::spawn, StartMethod::fork};
+}
+
+void reset_start_method() {
+  auto& it = process::state();
+  const std::lock_guard guard(it.mutex);
+  it.method.reset();
+}
+
+void set_executable(std::string_view path) {
+  if (!path.empty() && path.front() != '/')
+    throw UsageError("set_executable(): the path must be absolute, got '" + std::string(path) + "'");
+  auto& it = process::state();
+  const std::lock_guard guard(it.mutex);
+  it.executable = path;
+}
+
 StartMethod get_start_method() { return process::settled_start_method(); }
 
 void set_start_method(StartMethod method, bool force) {
@@ -138,8 +197,6 @@ void set_start_method(StartMethod method, bool force) {
   }
   it.method = method;
 }
-
-std::string current_process_name() { return process::current().name; }
 
 void set_fork_warning(ForkWarning hook) {
   auto& it = process::state();

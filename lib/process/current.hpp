@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "brood/process.hpp"
 
 namespace brood::inline v1::process {
@@ -20,7 +21,11 @@ struct Identity {
 };
 
 [[nodiscard]] Identity current();
-void become(Identity identity);
+/// `parent_pidfd` may be none, if the parent could not make one.
+void become(Identity identity, base::UniqueFd parent_pidfd);
+void rename_current(std::string name);
+/// By which the parent is watched. Errors: OsError if there is none.
+[[nodiscard]] int parent_pidfd();
 
 /// "3" or "3:1": the number of the next process constructed here.
 [[nodiscard]] std::string next_child_path();
@@ -33,6 +38,9 @@ void arm(std::vector<std::string> arguments);
 [[nodiscard]] bool is_armed() noexcept;
 /// Command line for children that execute this program.
 [[nodiscard]] std::vector<std::string> arguments();
+
+/// What set_executable() was told; empty: nothing.
+[[nodiscard]] std::string chosen_executable();
 
 void warn_of_threads_before_fork();
 

@@ -13,7 +13,7 @@
 
 namespace brood::inline v1::process {
 
-Launched launch_by_fork() {
+Launched launch_by_fork(Streams& streams) {
   os::SocketPair pair = os::packet_socket_pair();
   if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
   // The list of loaded modules is read here, for the child: glibc does not reset the lock of dl_iterate_phdr in a
@@ -27,6 +27,7 @@ Launched launch_by_fork() {
   if (pid == 0) {
     ForkInProgress::become_childless();
     pair.ours.reset();
+    streams.close();
     os::reset_signals_after_fork();
     run_child(std::move(pair.theirs), Origin::fork);  // does not return: nothing of the parent's stack is unwound here
   }

@@ -27,7 +27,7 @@ std::shared_ptr<Server>& the_server() {
 }
 
 std::shared_ptr<Server> start_server() {
-  Launched launched = launch_by_spawn();
+  Launched launched = launch_by_spawn(Settings());
   Order order;
   order.kind = Order::Kind::forkserver;
   order.identity.name = "forkserver of " + std::to_string(::getpid());

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "base/unique_fd.hpp"
 #include "brood/process.hpp"
+#include "process/settings.hpp"
 
 namespace brood::inline v1::process {
 
@@ -31,16 +33,19 @@ struct Launched {
 };
 
 /// Errors: OsError that says what is exhausted and the remedy, StartError. Called with the launch mutex held.
-[[nodiscard]] Launched launch_by_fork();
-[[nodiscard]] Launched launch_by_spawn();
+/// The clone of fork closes `streams`; it is sent copies, as the one of a forkserver is.
+[[nodiscard]] Launched launch_by_fork(Streams& streams);
+/// Applies the settings itself.
+[[nodiscard]] Launched launch_by_spawn(const Settings& settings);
 [[nodiscard]] Launched launch_by_forkserver();
-[[nodiscard]] Launched launch(StartMethod method);
+[[nodiscard]] Launched launch(StartMethod method, const Settings& settings, Streams& streams);
 
 /// Learns pid and pidfd if a forkserver makes the process. False if that server died over it: nothing was started.
 /// Errors: OsError.
 [[nodiscard]] bool await_birth(Launched& it);
-/// Hands the order over and waits until the process is ready to run. Errors: StartError, OsError; it is gone then.
-void bring_up(Launched& it, const Order& order);
+/// Hands the order and its passengers over and waits until the process is ready to run. Errors: StartError, OsError; it is
+/// gone then.
+void bring_up(Launched& it, const Order& order, std::span<const int> passengers = {});
 /// Reaps a process that has ended; see Process::exitcode for the number.
 [[nodiscard]] int find_exit_code(Launched& it) noexcept;
 

@@ -135,11 +135,11 @@ bool await_birth(Launched& it) {
   }
 }
 
-void bring_up(Launched& it, const Order& order) {
+void bring_up(Launched& it, const Order& order, std::span<const int> passengers) {
   const int socket = it.socket.get();
   std::string why;
   try {
-    bool gone = !send_order(socket, it.pidfd.get(), order);
+    bool gone = !send_order(socket, it.pidfd.get(), order, passengers);
     std::optional<int> reported;
     for (;;) {
       const Message message = hear(socket);
@@ -164,7 +164,7 @@ void bring_up(Launched& it, const Order& order) {
     throw;
   }
   abandon(it);
-  throw StartError("cannot start process '" + order.identity.name + "': " + why);
+  throw StartError(why);
 }
 
 }  // namespace brood::inline v1::process

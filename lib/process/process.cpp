@@ -16,18 +16,35 @@
 
 namespace brood::inline v1 {
 
+namespace {
+
+thread_local bool t_makes_current_process = false;
+
+}  // namespace
+
+namespace detail {
+
+MakesCurrentProcess::MakesCurrentProcess() noexcept { t_makes_current_process = true; }
+MakesCurrentProcess::~MakesCurrentProcess() { t_makes_current_process = false; }
+
+}  // namespace detail
+
 struct Process::Impl {
-  Impl(ProcessOptions options, detail::PackedCall packed)
+  Impl(ProcessOptions chosen, detail::PackedCall packed, std::string_view named_type)
       : creator(::getpid()),
-        path(process::next_child_path()),
-        method(options.start_method),
+        type(named_type),
+        is_current(t_makes_current_process),
+        path(is_current ? process::current().path : process::next_child_path()),
+        options(checked(std::move(chosen))),
         call(std::move(packed)),
-        name(options.name.empty() ? "Process-" + path : std::move(options.name)),
+        name(options.name.empty() ? type + "-" + path : options.name),
         daemon(options.daemon.value_or(process::current().daemon)) {}
 
   const pid_t creator;
+  const std::string type;
+  const bool is_current;  ///< stands for the calling process: the object of a CustomProcess in its child
   const std::string path;
-  const std::optional<StartMethod> method;
+  const ProcessOptions options;
   detail::PackedCall call;  ///< until it has been started
 
   std::mutex mutex;  ///< guards what follows
@@ -37,11 +54,16 @@ struct Process::Impl {
   bool closed = false;
   std::shared_ptr<process::Child> child;
 
+  static ProcessOptions checked(ProcessOptions options) {
+    process::check(options);
+    return options;
+  }
   [[noreturn]] void misuse(const char* operation, const std::string& why) const {
     throw UsageError(std::string(operation) + ": process '" + name + "' " + why);
   }
   void require_usable(const char* operation) const {
     if (closed) misuse(operation, "is closed; only name, daemon and the printed form can be used");
+    if (is_current) misuse(operation, "is this very process; that can be asked only by its parent");
     if (creator != ::getpid()) {
       misuse(operation, "belongs to process " + std::to_string(creator) + ", which made it; this is process " +
                             std::to_string(::getpid()) + ", which has only a copy");
@@ -74,7 +96,7 @@ StartMethod Process::Impl::begin_start() {
   if (self.daemon)
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
-  const StartMethod chosen = method.value_or(process::settled_start_method());
+  const StartMethod chosen = options.start_method.value_or(process::settled_start_method());
   if (chosen != StartMethod::fork && !process::is_armed()) {
     misuse("Process::start", "cannot be started by " + std::string(to_string(chosen)) +
                                  ": the child executes this program again and would run main() instead of the target, "
@@ -96,7 +118,9 @@ void Process::Impl::end_start(std::shared_ptr<process::Child> made) noexcept {
 
 Process::Process(ProcessOptions options) : Process(std::move(options), detail::PackedCall{}) {}
 Process::Process(ProcessOptions options, detail::PackedCall call)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(call))) {}
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(call), "Process")) {}
+Process::Process(ProcessOptions options, std::string_view type_name)
+    : impl_(std::make_unique<Impl>(std::move(options), detail::PackedCall{}, type_name)) {}
 Process::Process(Process&& other) noexcept = default;
 
 Process& Process::operator=(Process&& other) noexcept {
@@ -125,6 +149,8 @@ Process::Impl& Process::impl() const {
   return *impl_;
 }
 
+std::optional<detail::PackedCall> Process::pack_run() const { return std::nullopt; }
+
 void Process::start() {
   Impl& it = impl();
   const StartMethod method = it.begin_start();
@@ -134,10 +160,15 @@ void Process::start() {
     process::Order order;
     order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
     order.start_method = process::settled_start_method();
-    order.domain = domain_directory();
+    // Another user's domain is closed to us, and ours to him.
+    if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();
     order.legacies = process::all_legacies();
+    if (auto packed = pack_run()) it.call = std::move(*packed);
     order.call = it.call.bytes;
-    child = process::start_child(method, order, it.daemon);
+    child = process::start_child(method, order, it.options, it.daemon);
+  } catch (const StartError& error) {
+    it.end_start(nullptr);
+    throw StartError("cannot start process '" + it.name + "': " + error.what());
   } catch (...) {
     it.end_start(nullptr);
     throw;
@@ -165,6 +196,7 @@ std::optional<int> Process::exitcode() const {
 }
 
 std::optional<std::int64_t> Process::pid() const {
+  if (impl().is_current) return ::getpid();
   const auto child = impl().maybe_started("Process::pid");
   if (!child) return std::nullopt;
   return child->pid();
@@ -172,6 +204,7 @@ std::optional<std::int64_t> Process::pid() const {
 
 std::string Process::name() const {
   Impl& it = impl();
+  if (it.is_current) return current_process_name();
   const std::lock_guard guard(it.mutex);
   return it.name;
 }
@@ -215,6 +248,15 @@ void Process::close() {
   child = std::move(it.child);
 }
 
+Descriptor Process::take_stream(std::size_t number, const char* operation) {
+  base::UniqueFd taken = impl().started(operation)->take_stream(number);
+  if (!taken) impl().misuse(operation, "has no pipe there (Stdio::pipe() in its options), or it was taken before");
+  return Descriptor(taken.release());
+}
+Descriptor Process::take_stdin() { return take_stream(STDIN_FILENO, "Process::take_stdin"); }
+Descriptor Process::take_stdout() { return take_stream(STDOUT_FILENO, "Process::take_stdout"); }
+Descriptor Process::take_stderr() { return take_stream(STDERR_FILENO, "Process::take_stderr"); }
+
 int Process::sentinel() const { return impl().started("Process::sentinel")->pidfd(); }
 
 namespace {
@@ -233,10 +275,11 @@ std::ostream& operator<<(std::ostream& out, const Process& process) {
   const std::lock_guard guard(it.mutex);
   const bool ours = it.creator == ::getpid();
   const auto code = it.child && ours ? it.child->exit_code() : std::nullopt;
-  out << "<Process name='" << it.name << "'";
+  out << '<' << it.type << " name='" << (it.is_current ? current_process_name() : it.name) << "'";
   if (it.child) out << " pid=" << it.child->pid();
   out << " parent=" << it.creator;
   if (it.closed) out << " closed";
+  else if (it.is_current) out << " started";
   else if (!ours) out << " unknown";
   else if (!it.child) out << " initial";
   else out << (code ? " stopped" : " started");

@@ -23,12 +23,17 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   return out;
 }
 
-/// Our environment plus the one variable. Pointers into ours: it is only read until exec.
-std::vector<char*> environment_with(std::string& entry) {
-  const std::string_view name = std::string_view(entry).substr(0, entry.find('=') + 1);
+/// `changed` if the settings change the environment, else pointers into ours, which is only read until exec; plus the one
+/// variable.
+std::vector<char*> environment_with(std::string& entry, std::vector<std::string>& changed, bool is_changed) {
   std::vector<char*> out;
-  for (char** it = environ; it != nullptr && *it != nullptr; ++it) {
-    if (!std::string_view(*it).starts_with(name)) out.push_back(*it);
+  if (is_changed) {
+    for (std::string& variable : changed) out.push_back(variable.data());
+  } else {
+    const std::string_view name = std::string_view(entry).substr(0, entry.find('=') + 1);
+    for (char** it = environ; it != nullptr && *it != nullptr; ++it) {
+      if (!std::string_view(*it).starts_with(name)) out.push_back(*it);
+    }
   }
   out.push_back(entry.data());
   out.push_back(nullptr);
@@ -36,7 +41,8 @@ std::vector<char*> environment_with(std::string& entry) {
 }
 
 /// The main program's file does not change while it runs, so it is looked up once. Empty answers are asked again.
-const std::string& executable() {
+std::string executable() {
+  if (std::string chosen = chosen_executable(); !chosen.empty()) return chosen;
   static auto& found = *new std::string;  // guarded by the launch mutex; exit handlers start processes, too
   if (found.empty()) found = os::own_executable();
   if (found.empty()) {
@@ -50,15 +56,20 @@ const std::string& executable() {
 
 }  // namespace
 
-Launched launch_by_spawn() {
+Launched launch_by_spawn(const Settings& settings) {
   os::SocketPair pair = os::packet_socket_pair();
   if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
   auto texts = arguments();
   const auto argv = pointers_to(texts);
   std::string entry = std::string(kEntryVariable) + "=" + std::to_string(pair.theirs.get());
-  const auto envp = environment_with(entry);
-  os::Spawned spawned = os::spawn({executable().c_str(), argv.data(), envp.data(), pair.theirs.get()});
-  if (spawned.error != 0) throw_launch_error(-spawned.error, std::string(spawned.step) + " " + executable() + " for");
+  const std::string program = executable();
+  const bool is_changed = settings.clear_environment || !settings.environment.empty();
+  auto changed = is_changed ? environment_for(settings) : std::vector<std::string>();
+  const auto envp = environment_with(entry, changed, is_changed);
+  const OsSettings applied(settings);
+  os::Spawned spawned = os::spawn({program.c_str(), argv.data(), envp.data(), pair.theirs.get(), &applied.get()});
+  if (spawned.setting.step != os::SettingsStep::none) throw StartError("cannot " + describe(spawned.setting, settings));
+  if (spawned.error != 0) throw_launch_error(-spawned.error, std::string(spawned.step) + " " + program + " for");
   Launched out;
   out.pid = spawned.pid;
   out.pidfd = std::move(spawned.pidfd);
@@ -66,10 +77,10 @@ Launched launch_by_spawn() {
   return out;
 }
 
-Launched launch(StartMethod method) {
+Launched launch(StartMethod method, const Settings& settings, Streams& streams) {
   switch (method) {
-    case StartMethod::fork: return launch_by_fork();
-    case StartMethod::spawn: return launch_by_spawn();
+    case StartMethod::fork: return launch_by_fork(streams);
+    case StartMethod::spawn: return launch_by_spawn(settings);
     case StartMethod::forkserver: return launch_by_forkserver();
   }
   throw UsageError("no such start method: " + std::to_string(static_cast<int>(method)));

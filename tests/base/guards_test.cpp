@@ -47,6 +47,7 @@ constexpr std::array kHarmless = {
     "process::(anonymous namespace)::family()",      // at load
     "process::(anonymous namespace)::state()",       // at load
     "process::(anonymous namespace)::estate()",      // at load
+    "process::(anonymous namespace)::ends()",        // at load
     "process::(anonymous namespace)::executable",    // under the launch mutex
     "process::(anonymous namespace)::the_server()",  // under the launch mutex
     "LoadedModules::mine()",                         // of its thread

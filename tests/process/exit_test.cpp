@@ -109,7 +109,8 @@ TEST_P(ProcessEnd, TheChildHasNoDescriptorOfItsSiblings) {
   const Ran ran = run({"siblings"});
   const std::size_t at = ran.out.find("inherited ");
   ASSERT_NE(at, std::string::npos) << ran.out;
-  const std::string line = "descriptors " + std::to_string(std::stoi(ran.out.substr(at + 10)) + 1) + "\n";
+  // Its socket, and the pidfd of its parent.
+  const std::string line = "descriptors " + std::to_string(std::stoi(ran.out.substr(at + 10)) + 2) + "\n";
   EXPECT_EQ(count(ran.out, line), 5U) << ran.out;
 }
 
