@@ -30,9 +30,15 @@ namespace brood::inline v1 {
 ///   spawn       this program executed again                        statics run, main() does not  constant, highest
 ///   forkserver  a clone of a server that was spawned once and      statics ran in the server,    constant, lowest
 ///               waits in init()                                    main() does not
+///   light       one library, loaded by a tiny program              neither; the library's run   constant, whatever the
+///               that is part of brood                                                           size of this program
 ///
-/// In every one of them the target and its arguments travel the same way, so code that works under one works under all.
-enum class StartMethod : std::uint8_t { fork, spawn, forkserver };
+/// In every one of them the target and its arguments travel the same way, so code that works under one works under all. But
+/// a light child loads nothing of the program: its target lies in a shared library, which is linked with brood, and so
+/// does the code that makes the Process. (A function of the library that makes and returns it will do.) The program needs
+/// no init(). Children of a light process are light unless it names another method: fork works, spawn and forkserver, for
+/// which there is no program to execute, are a UsageError.
+enum class StartMethod : std::uint8_t { fork, spawn, forkserver, light };
 [[nodiscard]] std::string_view to_string(StartMethod method) noexcept;
 std::ostream& operator<<(std::ostream& out, StartMethod method);
 
@@ -100,6 +106,10 @@ struct ProcessOptions {
   std::optional<bool> daemon = {};
   /// Default: get_start_method() at the time of start().
   std::optional<StartMethod> start_method = {};
+  /// What a light child loads; the other methods ignore it. Empty: the library that makes the Process, which must be on
+  /// disk as it was loaded. Else a file, relative to the working directory of this process at start(): a copy of that
+  /// library, or one that loads more than it does. The target is found by build id, so it is always the same build.
+  std::filesystem::path library = {};
 
   Stdio standard_input = Stdio::null();
   Stdio standard_output = Stdio::inherit();

@@ -79,6 +79,7 @@ bool is_unchanging(const ElfW(Phdr) & header) {
 class ElfFile {
  public:
   explicit ElfFile(const std::string& path) : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (!file_ && (errno == EMFILE || errno == ENFILE)) throw OsError(errno, "cannot open the module " + path_);
     if (!file_) refuse(std::string("it cannot be opened: ") + std::strerror(errno));
     struct stat status {};
     if (::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) refuse("it is not a regular file");

@@ -13,7 +13,8 @@ namespace brood::inline v1::os {
 [[nodiscard]] std::string module_identity(const dl_phdr_info& module);
 
 /// The same for a file on disk, read without mapping or running any of it.
-/// Errors: StartError naming the file if it cannot be read or is not an ELF module of this machine's word size.
+/// Errors: StartError naming the file if it cannot be read or is not an ELF module of this machine's word size; OsError if no
+/// descriptor is free.
 [[nodiscard]] std::string file_identity(const std::string& path);
 
 }  // namespace brood::inline v1::os

@@ -75,7 +75,12 @@ BROOD_NOT_INSTRUMENTED int run_in_child(void* argument) noexcept {
   if (::syscall(SYS_fcntl, request.kept_fd, F_SETFD, 0) != 0) fail(lent, "keep the descriptor of the parent's socket");
   const std::uint64_t none = 0;
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, kKernelMaskBytes);
-  ::syscall(SYS_execve, request.program, request.arguments, request.environment);
+  if (request.program_fd >= 0) {
+    // By the descriptor, not by its path: /proc may not be mounted.
+    ::syscall(SYS_execveat, request.program_fd, "", request.arguments, request.environment, AT_EMPTY_PATH);
+  } else {
+    ::syscall(SYS_execve, request.program, request.arguments, request.environment);
+  }
   fail(lent, "execute");
   return 127;
 }

@@ -10,6 +10,7 @@ namespace brood::inline v1::os {
 
 struct SpawnRequest {
   const char* program = nullptr;
+  int program_fd = -1;  ///< unless negative, executed in the place of `program`
   char* const* arguments = nullptr;
   char* const* environment = nullptr;
   int kept_fd = -1;                    ///< the one descriptor that loses close-on-exec, in the child only

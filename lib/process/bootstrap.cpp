@@ -17,11 +17,11 @@
 #include "process/current.hpp"
 #include "process/finalizers.hpp"
 #include "process/launcher.hpp"
+#include "process/light_words.hpp"
 
 namespace brood::inline v1::process {
 namespace {
 
-constexpr int kCannotRun = 255;
 constexpr int kUncaughtException = 1;
 
 /// The order is taken apart here, so that its bytes are gone when the target runs.

@@ -85,8 +85,8 @@ class ForkInProgress {
   static void become_childless() noexcept;
 };
 
-/// Starts a process. Errors: StartError, OsError.
-[[nodiscard]] std::shared_ptr<Child> start_child(StartMethod method, Order& order, const ProcessOptions& options,
-                                                 bool daemon);
+/// Starts a process; `library` is what a light one loads. Errors: StartError, OsError.
+[[nodiscard]] std::shared_ptr<Child> start_child(StartMethod method, const std::string& library, Order& order,
+                                                 const ProcessOptions& options, bool daemon);
 
 }  // namespace brood::inline v1::process

@@ -112,13 +112,14 @@ void ForkInProgress::become_childless() noexcept {
 namespace {
 
 /// Under the launch mutex: no fork between the making of descriptors and their registration.
-std::shared_ptr<Child> make_child(StartMethod method, Order& order, const ProcessOptions& options, bool daemon) {
+std::shared_ptr<Child> make_child(StartMethod method, const std::string& library, Order& order,
+                                  const ProcessOptions& options, bool daemon) {
   const std::lock_guard guard(family().mutex);
   Streams streams;
   Settings settings = open_streams(options, streams);
-  Launched launched = launch(method, settings, streams);
+  Launched launched = launch(method, library, settings, streams);
   order.settings.reset();
-  if (method == StartMethod::spawn) {
+  if (method == StartMethod::spawn || method == StartMethod::light) {
     for (base::UniqueFd& theirs : streams.theirs) theirs.reset();
   } else {
     order.settings = std::move(settings);
@@ -128,13 +129,14 @@ std::shared_ptr<Child> make_child(StartMethod method, Order& order, const Proces
 
 }  // namespace
 
-std::shared_ptr<Child> start_child(StartMethod method, Order& order, const ProcessOptions& options, bool daemon) {
+std::shared_ptr<Child> start_child(StartMethod method, const std::string& library, Order& order,
+                                   const ProcessOptions& options, bool daemon) {
   // What is still in the buffers would be written by both parent and child of a fork, and out of order elsewhere.
   flush_standard_streams();
   if (method == StartMethod::fork) warn_of_threads_before_fork();
   watch_over_children_at_exit();
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const std::shared_ptr<Child> child = make_child(method, order, options, daemon);
+    const std::shared_ptr<Child> child = make_child(method, library, order, options, daemon);
     if (!child->await_birth()) continue;
     child->bring_up(order);
     return child;

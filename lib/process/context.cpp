@@ -3,11 +3,12 @@
 #include <string>
 
 #include "brood/error.hpp"
+#include "process/current.hpp"
 
 namespace brood::inline v1 {
 
 Context::Context(StartMethod method) : method_(method) {
-  if (method > StartMethod::forkserver)
+  if (method > process::kLastStartMethod)
     throw UsageError("Context: " + std::to_string(static_cast<unsigned>(method)) + " is no start method");
 }
 

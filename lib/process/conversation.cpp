@@ -14,6 +14,7 @@
 #include "os/process_identity.hpp"
 #include "os/reap.hpp"
 #include "os/socket.hpp"
+#include "process/light_words.hpp"
 
 namespace brood::inline v1::process {
 namespace {
@@ -24,12 +25,7 @@ constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
 constexpr char kPassengerMark = 1;                 // a packet needs a byte
 constexpr std::size_t kFirstBytes = 4UL * 1024;
 constexpr std::size_t kPacketBytes = 64UL * 1024;
-constexpr std::size_t kTextBytes = 8UL * 1024;
-
-struct Wire {
-  Said said;
-  std::int32_t number;
-};
+static_assert(kSaidFailed == static_cast<std::uint32_t>(Said::failed));
 
 /// In front of an order. What fits goes with it in the first packet, the rest in packets of their own.
 struct Head {
@@ -85,7 +81,7 @@ Order decode_order(std::span<const std::byte> bytes) {
   in.finish();
   if (order.kind != Order::Kind::child && order.kind != Order::Kind::forkserver)
     in.fail("a kind of process", "another number");
-  if (order.start_method > StartMethod::forkserver) in.fail("a start method", "another number");
+  if (order.start_method > kLastStartMethod) in.fail("a start method", "another number");
   return order;
 }
 
@@ -103,13 +99,13 @@ bool send_all(int socket, int pidfd, const void* data, std::size_t size_bytes, i
 }  // namespace
 
 int say(int socket, Said what, std::int32_t number, int passenger) noexcept {
-  const Wire wire{what, number};
+  const Wire wire{static_cast<std::uint32_t>(what), number};
   return -os::send_packet(socket, &wire, sizeof wire, passenger, os::Wait::no);
 }
 
 void say_failed(int socket, const std::string& why) noexcept {
   std::array<char, sizeof(Wire) + kTextBytes> packet{};
-  const Wire wire{Said::failed, 0};
+  const Wire wire{kSaidFailed, 0};
   const std::size_t length = std::min(why.size(), kTextBytes);
   std::memcpy(packet.data(), &wire, sizeof wire);
   std::memcpy(packet.data() + sizeof wire, why.data(), length);
@@ -127,7 +123,7 @@ Message hear(int socket) noexcept {
   }
   Wire wire{};
   std::memcpy(&wire, bytes.data(), sizeof wire);
-  out.said = wire.said;
+  out.said = static_cast<Said>(wire.said);
   out.number = wire.number;
   out.text.assign(bytes.data() + sizeof wire, static_cast<std::size_t>(packet.size) - sizeof wire);
   out.passenger = std::move(packet.passenger);

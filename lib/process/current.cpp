@@ -153,6 +153,7 @@ std::string_view to_string(StartMethod method) noexcept {
     case StartMethod::fork: return "fork";
     case StartMethod::spawn: return "spawn";
     case StartMethod::forkserver: return "forkserver";
+    case StartMethod::light: return "light";
   }
   return "unknown";
 }
@@ -166,7 +167,7 @@ std::optional<StartMethod> get_start_method_if_set() {
 }
 
 std::vector<StartMethod> get_all_start_methods() {
-  return {StartMethod::forkserver, StartMethod::spawn, StartMethod::fork};
+  return {StartMethod::forkserver, StartMethod::spawn, StartMethod::fork, StartMethod::light};
 }
 
 void reset_start_method() {
@@ -186,7 +187,7 @@ void set_executable(std::string_view path) {
 StartMethod get_start_method() { return process::settled_start_method(); }
 
 void set_start_method(StartMethod method, bool force) {
-  if (method > StartMethod::forkserver)
+  if (method > process::kLastStartMethod)
     throw UsageError("set_start_method(): " + std::to_string(static_cast<unsigned>(method)) + " is no start method");
   auto& it = process::state();
   const std::lock_guard guard(it.mutex);

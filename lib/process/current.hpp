@@ -30,6 +30,8 @@ void rename_current(std::string name);
 /// "3" or "3:1": the number of the next process constructed here.
 [[nodiscard]] std::string next_child_path();
 
+inline constexpr StartMethod kLastStartMethod = StartMethod::light;
+
 [[nodiscard]] StartMethod settled_start_method();
 void inherit_start_method(StartMethod method);
 

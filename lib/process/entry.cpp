@@ -16,13 +16,13 @@
 #include "process/bootstrap.hpp"
 #include "process/conversation.hpp"
 #include "process/current.hpp"
+#include "process/light.hpp"
+#include "process/light_words.hpp"
 #include "registry/registry.hpp"
 
 namespace brood::inline v1 {
 namespace process {
 namespace {
-
-constexpr int kRefused = 255;
 
 /// A process that was told to be a child and is not one of ours must not run the program's main: whoever started it
 /// does not expect that, and a child that starts children would breed.
@@ -31,7 +31,7 @@ constexpr int kRefused = 255;
                "brood: process %d was started with %s in its environment, but %s. It ends here; main() was not run.\n",
                ::getpid(), kEntryVariable, why.c_str());
   std::fflush(stderr);
-  ::_exit(kRefused);
+  ::_exit(kCannotRun);
 }
 
 /// The socket, if the parent process is at its other end.
@@ -47,18 +47,16 @@ base::UniqueFd verified_socket(const std::string& text) {
   if (peer->uid != ::geteuid()) refuse("the other end of its socket belongs to user " + std::to_string(peer->uid));
   if (peer->pid != ::getppid()) {
     // The parent was killed meanwhile: nobody expects anything of us.
-    if (hear(fd).said == Said::end) ::_exit(kRefused);
+    if (hear(fd).said == Said::end) ::_exit(kCannotRun);
     refuse("the other end of its socket belongs to process " + std::to_string(peer->pid) + ", not to its parent");
   }
   return socket;
 }
 
-void enter_if_child() {
+/// If this is a child.
+void enter() {
   const char* value = std::getenv(kEntryVariable);
-  if (value == nullptr) {
-    if (current().path.empty()) registry::set_process_name(current().name);
-    return;
-  }
+  if (value == nullptr) return;
   const std::string text = value;
   ::unsetenv(kEntryVariable);
   if (os::runs_with_raised_rights()) refuse("it runs with raised rights (setuid, setgid or capabilities)");
@@ -66,13 +64,28 @@ void enter_if_child() {
 }
 
 }  // namespace
+
+LightStage light_stage() noexcept {
+  if (&brood_v1_light_launcher == nullptr) return LightStage::none;
+  return std::getenv(kEntryVariable) != nullptr ? LightStage::loading : LightStage::running;
+}
+
 }  // namespace process
 
+/// For the launcher of light processes. In this file, which every user of Process links: the launcher looks it up by name.
+extern "C" [[gnu::visibility("default"), gnu::used]] void brood_v1_enter_light() {
+  process::enter();
+  process::refuse("it was taken away while the library was being loaded");
+}
+
 void init(int argc, char** argv) {
+  // There is no main to come in by; the launcher enters when the library has been loaded.
+  if (process::light_stage() != process::LightStage::none) return;
   std::vector<std::string> arguments;
   for (int i = 0; argv != nullptr && i < argc && argv[i] != nullptr; ++i) arguments.emplace_back(argv[i]);
   process::arm(std::move(arguments));
-  process::enter_if_child();
+  process::enter();
+  if (process::current().path.empty()) registry::set_process_name(process::current().name);
 }
 
 void init() { init(0, nullptr); }

@@ -1,4 +1,4 @@
-// Launchers: the three ways to make a process that waits for its order at the other end of a socket.
+// Launchers: the ways to make a process that waits for its order at the other end of a socket.
 #pragma once
 
 #include <sys/types.h>
@@ -10,9 +10,11 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/unique_fd.hpp"
 #include "brood/process.hpp"
+#include "os/socket.hpp"
 #include "process/settings.hpp"
 
 namespace brood::inline v1::process {
@@ -38,7 +40,20 @@ struct Launched {
 /// Applies the settings itself.
 [[nodiscard]] Launched launch_by_spawn(const Settings& settings);
 [[nodiscard]] Launched launch_by_forkserver();
-[[nodiscard]] Launched launch(StartMethod method, const Settings& settings, Streams& streams);
+/// The same; it loads this library and runs nothing of this program.
+[[nodiscard]] Launched launch_light(const std::string& library, const Settings& settings);
+/// `library` is for light processes only.
+[[nodiscard]] Launched launch(StartMethod method, const std::string& library, const Settings& settings,
+                              Streams& streams);
+
+/// A file to execute.
+struct Program {
+  std::string name;
+  int fd = -1;  ///< unless negative, executed in the place of the name
+};
+/// Executes it with these settings and the number of its end of the pair in its environment.
+[[nodiscard]] Launched launch_program(const Program& program, std::vector<std::string> arguments, os::SocketPair pair,
+                                      const Settings& settings);
 
 /// Learns pid and pidfd if a forkserver makes the process. False if that server died over it: nothing was started.
 /// Errors: OsError.

@@ -151,10 +151,11 @@ void bring_up(Launched& it, const Order& order, std::span<const int> passengers)
       if (message.said == Said::ended) reported = message.number;
       if (message.said == Said::end || message.said == Said::ended || (message.said == Said::nothing && gone)) {
         if (!reported && gone) reported = find_exit_code(it);
-        why = "the new process did not get as far as running anything" +
-              (reported ? ": " + ending_text(*reported) : std::string()) +
-              "; see its standard error. (Does something before brood::init() end the program or start a process, or "
-              "is init() not reached?)";
+        why =
+            "the new process did not get as far as running anything" +
+            (reported ? ": " + ending_text(*reported) : std::string()) +
+            "; see its standard error. (Does something before brood::init(), or in a static object, end the program or "
+            "start a process, or is init() not reached?)";
         break;
       }
       if (message.said == Said::nothing) gone = os::wait_ready(socket, POLLIN, it.pidfd.get(), Deadline::never()).ended;

@@ -13,6 +13,7 @@
 #include "brood/error.hpp"
 #include "process/child.hpp"
 #include "process/current.hpp"
+#include "process/light.hpp"
 
 namespace brood::inline v1 {
 
@@ -83,10 +84,44 @@ struct Process::Impl {
     return child;
   }
 
+  /// Errors: UsageError.
+  void require_possible_in_light(StartMethod chosen) const;
+  /// What a light child loads. Errors: UsageError if the target is no part of a library; StartError.
+  [[nodiscard]] std::string library() const;
   /// Takes the turn to start. Errors: UsageError.
   StartMethod begin_start();
   void end_start(std::shared_ptr<process::Child> made) noexcept;
 };
+
+void Process::Impl::require_possible_in_light(StartMethod chosen) const {
+  if (chosen != StartMethod::fork && process::light_stage() == process::LightStage::loading) {
+    misuse(
+        "Process::start",
+        "cannot be started now: this process is a light child whose library is still being loaded, and it would start "
+        "one of its own as this one was. Cure: start it from the target, not from a static object. No process was "
+        "made.");
+  }
+  if (chosen == StartMethod::spawn || chosen == StartMethod::forkserver) {
+    misuse("Process::start",
+           "cannot be started by " + std::string(to_string(chosen)) +
+               ": this process is a light one and has no program that could be executed again. Cures: "
+               "use StartMethod::light, which is the default here; or StartMethod::fork. No process was "
+               "made.");
+  }
+}
+
+std::string Process::Impl::library() const {
+  std::string found = process::library_for(call, options.library.string());
+  if (found.empty()) {
+    misuse(
+        "Process::start",
+        "cannot be started by light: its target, or the code that made this Process, is part of a program, and a light "
+        "child loads only a library. Cures: put the target into a shared library that is linked with brood, with a "
+        "function that makes and returns the Process; or use StartMethod::spawn or StartMethod::forkserver. No process "
+        "was made.");
+  }
+  return found;
+}
 
 StartMethod Process::Impl::begin_start() {
   const process::Identity self = process::current();
@@ -97,13 +132,15 @@ StartMethod Process::Impl::begin_start() {
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
   const StartMethod chosen = options.start_method.value_or(process::settled_start_method());
-  if (chosen != StartMethod::fork && !process::is_armed()) {
+  if (process::light_stage() != process::LightStage::none) require_possible_in_light(chosen);
+  else if (chosen != StartMethod::fork && chosen != StartMethod::light && !process::is_armed()) {
     misuse("Process::start", "cannot be started by " + std::string(to_string(chosen)) +
                                  ": the child executes this program again and would run main() instead of the target, "
                                  "since brood::init() was not "
                                  "called. Cures: call brood::init(argc, argv) first in main(); or link with brood-main "
                                  "(-Wl,--wrap=main), which does "
-                                 "it; or use StartMethod::fork. No process was made.");
+                                 "it; or use StartMethod::fork, or StartMethod::light for a target in a library. No "
+                                 "process was made.");
   }
   starting = true;
   return chosen;
@@ -160,12 +197,15 @@ void Process::start() {
     process::Order order;
     order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
     order.start_method = process::settled_start_method();
+    // There the others do not work, but for fork.
+    if (method == StartMethod::light && order.start_method != StartMethod::fork) order.start_method = method;
     // Another user's domain is closed to us, and ours to him.
     if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();
     order.legacies = process::all_legacies();
     if (auto packed = pack_run()) it.call = std::move(*packed);
     order.call = it.call.bytes;
-    child = process::start_child(method, order, it.options, it.daemon);
+    const std::string library = method == StartMethod::light ? it.library() : std::string();
+    child = process::start_child(method, library, order, it.options, it.daemon);
   } catch (const StartError& error) {
     it.end_start(nullptr);
     throw StartError("cannot start process '" + it.name + "': " + error.what());

@@ -160,6 +160,7 @@ void Streams::close() noexcept {
 
 void check(const ProcessOptions& options) {
   if (options.name.find('\0') != std::string::npos) misuse("the name has a zero byte in it");
+  if (options.library.native().find('\0') != std::string::npos) misuse("the path of the library has a zero byte in it");
   for (std::size_t number = 0; number < kStreams; ++number) check_stream(options, number);
   for (const auto& [name, value] : options.environment) check_variable(name, value);
   for (const int cpu : options.cpus) {

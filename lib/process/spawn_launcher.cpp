@@ -15,6 +15,20 @@
 namespace brood::inline v1::process {
 namespace {
 
+/// The main program's file does not change while it runs, so it is looked up once. Empty answers are asked again.
+std::string executable() {
+  if (std::string chosen = chosen_executable(); !chosen.empty()) return chosen;
+  static auto& found = *new std::string;  // guarded by the launch mutex; exit handlers start processes, too
+  if (found.empty()) found = os::own_executable();
+  if (found.empty()) {
+    throw StartError(
+        "cannot find this program's file to execute it again: it was started through another program (ld.so, valgrind) "
+        "and has been "
+        "deleted since, or /proc is not mounted; use the start method fork");
+  }
+  return found;
+}
+
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> out;
   out.reserve(texts.size() + 1);
@@ -40,36 +54,24 @@ std::vector<char*> environment_with(std::string& entry, std::vector<std::string>
   return out;
 }
 
-/// The main program's file does not change while it runs, so it is looked up once. Empty answers are asked again.
-std::string executable() {
-  if (std::string chosen = chosen_executable(); !chosen.empty()) return chosen;
-  static auto& found = *new std::string;  // guarded by the launch mutex; exit handlers start processes, too
-  if (found.empty()) found = os::own_executable();
-  if (found.empty()) {
-    throw StartError(
-        "cannot find this program's file to execute it again: it was started through another program (ld.so, valgrind) "
-        "and has been "
-        "deleted since, or /proc is not mounted; use the start method fork");
-  }
-  return found;
-}
-
 }  // namespace
 
-Launched launch_by_spawn(const Settings& settings) {
-  os::SocketPair pair = os::packet_socket_pair();
-  if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
-  auto texts = arguments();
-  const auto argv = pointers_to(texts);
+Launched launch_program(const Program& program, std::vector<std::string> arguments, os::SocketPair pair,
+                        const Settings& settings) {
+  const auto argv = pointers_to(arguments);
   std::string entry = std::string(kEntryVariable) + "=" + std::to_string(pair.theirs.get());
-  const std::string program = executable();
   const bool is_changed = settings.clear_environment || !settings.environment.empty();
   auto changed = is_changed ? environment_for(settings) : std::vector<std::string>();
   const auto envp = environment_with(entry, changed, is_changed);
   const OsSettings applied(settings);
-  os::Spawned spawned = os::spawn({program.c_str(), argv.data(), envp.data(), pair.theirs.get(), &applied.get()});
+  os::Spawned spawned = os::spawn({.program = program.name.c_str(),
+                                   .program_fd = program.fd,
+                                   .arguments = argv.data(),
+                                   .environment = envp.data(),
+                                   .kept_fd = pair.theirs.get(),
+                                   .settings = &applied.get()});
   if (spawned.setting.step != os::SettingsStep::none) throw StartError("cannot " + describe(spawned.setting, settings));
-  if (spawned.error != 0) throw_launch_error(-spawned.error, std::string(spawned.step) + " " + program + " for");
+  if (spawned.error != 0) throw_launch_error(-spawned.error, std::string(spawned.step) + " " + program.name + " for");
   Launched out;
   out.pid = spawned.pid;
   out.pidfd = std::move(spawned.pidfd);
@@ -77,11 +79,19 @@ Launched launch_by_spawn(const Settings& settings) {
   return out;
 }
 
-Launched launch(StartMethod method, const Settings& settings, Streams& streams) {
+Launched launch_by_spawn(const Settings& settings) {
+  os::SocketPair pair = os::packet_socket_pair();
+  if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");
+  const std::string program = executable();
+  return launch_program({.name = program, .fd = -1}, arguments(), std::move(pair), settings);
+}
+
+Launched launch(StartMethod method, const std::string& library, const Settings& settings, Streams& streams) {
   switch (method) {
     case StartMethod::fork: return launch_by_fork(streams);
     case StartMethod::spawn: return launch_by_spawn(settings);
     case StartMethod::forkserver: return launch_by_forkserver();
+    case StartMethod::light: return launch_light(library, settings);
   }
   throw UsageError("no such start method: " + std::to_string(static_cast<int>(method)));
 }

@@ -27,16 +27,14 @@ void begin_call(Encoder& out, PackedCall& call, const void* unpacker, const void
   const os::FunctionId place = os::identify(unpacker);
   call.in_main_program = place.is_main_program;
   call.module_path = place.path;
+  call.module_build_id = place.build_id;
   out.array_header(4);
   out.uint(kCallVersion);
   detail::encode(out, place);
   if (target == nullptr) return out.nil();
   const os::FunctionId function = os::identify(target);
-  // Both must be found again; a launcher that loads one module only needs to know if either lies elsewhere.
-  if (call.in_main_program != function.is_main_program || function.path != call.module_path) {
-    call.in_main_program = call.in_main_program || function.is_main_program;
-    if (!function.is_main_program) call.module_path = function.path;
-  }
+  // Both must be found again.
+  call.in_main_program = call.in_main_program || function.is_main_program;
   detail::encode(out, function);
 }
 

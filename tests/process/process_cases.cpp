@@ -174,7 +174,7 @@ int main(int argc, char** argv) {
   brood::init(argc, argv);
   line("main runs");
   if (argc < 3) return 64;
-  for (const auto method : {brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver}) {
+  for (const auto method : brood::get_all_start_methods()) {
     if (to_string(method) == std::string_view(argv[1])) g_method = method;
   }
   g_arguments.assign(argv + 3, argv + argc);

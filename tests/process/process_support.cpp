@@ -36,12 +36,21 @@ std::pair<UniqueFd, UniqueFd> make_pipe() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-/// The domain's registry is made by the first shared object, the forkserver by the first start; both rightly stay.
+#ifdef BROOD_TEST_LIGHT
+constexpr StartMethod kKeepingMethods[] = {StartMethod::forkserver, StartMethod::light};
+#else
+constexpr StartMethod kKeepingMethods[] = {StartMethod::forkserver};
+#endif
+
+/// The domain's registry is made by the first shared object, the forkserver and the launcher of light processes by the
+/// first start; they rightly stay.
 const bool kWarm = support::before_first_baseline([] {
   brood::registry::self();
-  brood::Process p({.start_method = StartMethod::forkserver}, [] {});
-  p.start();
-  p.join();
+  for (const StartMethod method : kKeepingMethods) {
+    brood::Process p({.start_method = method}, [] {});
+    p.start();
+    p.join();
+  }
 });
 
 [[noreturn]] void execute(const std::string& path, const std::vector<std::string>& arguments,

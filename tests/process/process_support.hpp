@@ -17,7 +17,8 @@ namespace process_test {
 
 using brood::StartMethod;
 
-/// One behaviour, three bodies.
+/// One behaviour, four bodies: the tests of the first three lie in a program; those of light in a library, of which there
+/// is a program with nothing in it (see meson.build).
 class EveryMethod : public support::NoLeaks, public ::testing::WithParamInterface<StartMethod> {
  protected:
   /// A process of this test's start method.
@@ -30,11 +31,16 @@ class EveryMethod : public support::NoLeaks, public ::testing::WithParamInterfac
 class Processes : public support::NoLeaks {};
 
 std::string method_name(const ::testing::TestParamInfo<StartMethod>& info);
+#ifdef BROOD_TEST_LIGHT
+#define INSTANTIATE_FOR_EVERY_METHOD(suite) \
+  INSTANTIATE_TEST_SUITE_P(Methods, suite, ::testing::Values(brood::StartMethod::light), process_test::method_name)
+#else
 #define INSTANTIATE_FOR_EVERY_METHOD(suite)                                                                   \
   INSTANTIATE_TEST_SUITE_P(                                                                                   \
       Methods, suite,                                                                                         \
       ::testing::Values(brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver), \
       process_test::method_name)
+#endif
 
 /// A pipe whose ends have paths (/proc/PID/fd/N) that can be given to a child, which inherits no descriptors.
 class Pipe {

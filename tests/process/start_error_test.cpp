@@ -44,7 +44,7 @@ TEST_P(StartFailure, RunningOutOfDescriptorsIsTold) {
   expect_scenario(
       +[](const std::string& name) {
         StartMethod method = StartMethod::fork;
-        for (const auto it : {StartMethod::spawn, StartMethod::forkserver})
+        for (const auto it : brood::get_all_start_methods())
           method = to_string(it) == name ? it : method;
         SCENARIO_CHECK(error_of_start(method) == 0);
         rlimit limit{};
@@ -87,7 +87,7 @@ TEST_P(StartFailure, TheLimitOfProcessesIsTold) {
   expect_scenario(
       +[](const std::string& name) {
         StartMethod method = StartMethod::fork;
-        for (const auto it : {StartMethod::spawn, StartMethod::forkserver})
+        for (const auto it : brood::get_all_start_methods())
           method = to_string(it) == name ? it : method;
         rlimit before{};
         SCENARIO_CHECK(::getrlimit(RLIMIT_NPROC, &before) == 0);

@@ -30,8 +30,9 @@ namespace brood::inline v1::detail {
 struct PackedCall {
   std::vector<std::byte> bytes;  ///< for unpack_call
   std::vector<Handle> handles;   ///< shared objects among the arguments; whoever sends the call pins them on the way
-  bool in_main_program = true;   ///< the target is part of the program itself, not of a module
-  std::string module_path;       ///< file that holds the target
+  bool in_main_program = true;   ///< the target, or the code that packed the call, is part of the program itself
+  std::string module_path;       ///< file that holds the code that packed the call
+  std::string module_build_id;   ///< its build id
 };
 
 /// A call whose arguments have arrived and whose shared objects are open.
@@ -273,8 +274,9 @@ class TypedCall final : public UnpackedCall {
   [[no_unique_address]] Kept result_;
 };
 
+/// Hidden: each library finds its own instance, and not that of the program, which a light child does not have.
 template <class F, class... P>
-std::unique_ptr<UnpackedCall> unpack_typed(Decoder& in, const void* target) {
+[[gnu::visibility("hidden")]] std::unique_ptr<UnpackedCall> unpack_typed(Decoder& in, const void* target) {
   in.expect_array(sizeof...(P), "the arguments of the call");
   return std::make_unique<TypedCall<F, P...>>(in, target);
 }
