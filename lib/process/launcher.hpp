@@ -41,7 +41,7 @@ struct Launched {
 [[nodiscard]] Launched launch_by_spawn(const Settings& settings);
 [[nodiscard]] Launched launch_by_forkserver();
 /// The same; it loads this library and runs nothing of this program.
-[[nodiscard]] Launched launch_light(const std::string& library, const Settings& settings);
+[[nodiscard]] Launched launch_by_light(const std::string& library, const Settings& settings);
 /// `library` is for light processes only.
 [[nodiscard]] Launched launch(StartMethod method, const std::string& library, const Settings& settings,
                               Streams& streams);

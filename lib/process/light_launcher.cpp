@@ -42,7 +42,7 @@ int launcher() {
 
 std::string library_for(const detail::PackedCall& call, const std::string& chosen) {
   const os::FunctionId own =
-      call.bytes.empty() ? os::identify(reinterpret_cast<const void*>(&launch_light)) : os::FunctionId();
+      call.bytes.empty() ? os::identify(reinterpret_cast<const void*>(&launch_by_light)) : os::FunctionId();
   const bool in_program = call.bytes.empty() ? own.is_main_program : call.in_main_program;
   if (!chosen.empty()) {
     // What is not called need not be found.
@@ -61,10 +61,10 @@ std::string library_for(const detail::PackedCall& call, const std::string& chose
   return path;
 }
 
-Launched launch_light(const std::string& library, const Settings& settings) {
+Launched launch_by_light(const std::string& library, const Settings& settings) {
   if (library.size() >= PATH_MAX) throw_launch_error(ENAMETOOLONG, "name the library of");
   // Where brood itself is: the program's own search path, by which it was found here, does not count there.
-  const os::FunctionId own = os::identify(reinterpret_cast<const void*>(&launch_light));
+  const os::FunctionId own = os::identify(reinterpret_cast<const void*>(&launch_by_light));
   const std::string words = library + '\0' + (own.is_main_program ? std::string() : own.path) + '\0';
   os::SocketPair pair = os::packet_socket_pair();
   if (pair.error != 0) throw_launch_error(-pair.error, "make a socket for");

@@ -91,7 +91,7 @@ Launched launch(StartMethod method, const std::string& library, const Settings& 
     case StartMethod::fork: return launch_by_fork(streams);
     case StartMethod::spawn: return launch_by_spawn(settings);
     case StartMethod::forkserver: return launch_by_forkserver();
-    case StartMethod::light: return launch_light(library, settings);
+    case StartMethod::light: return launch_by_light(library, settings);
   }
   throw UsageError("no such start method: " + std::to_string(static_cast<int>(method)));
 }

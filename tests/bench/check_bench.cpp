@@ -66,6 +66,8 @@ const Wanted kWanted[] = {
     {"sync", "barrier.cycle8", {"pthread-barrier"}},
     {"process", "start.spawn.10m", {"boost-process", "boost-process-v2", "posix-spawn", "fork-waitpid"}},
     {"process", "start.spawn.1g", {"boost-process", "boost-process-v2", "posix-spawn", "fork-waitpid"}},
+    {"process", "start.light.10m", {"boost-process", "boost-process-v2", "posix-spawn", "fork-waitpid"}},
+    {"process", "start.light.1g", {"boost-process", "boost-process-v2", "posix-spawn", "fork-waitpid"}},
     {"process", "start.forkserver", {"fork-waitpid"}},
     {"process", "start.forkserver.1g", {"fork-waitpid"}},
     {"process", "start.fork", {"fork-waitpid"}},

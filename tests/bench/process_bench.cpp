@@ -1,4 +1,6 @@
 // Starting processes against the peers.
+#include <dlfcn.h>
+
 #include <stdexcept>
 
 #include "brood/process.hpp"
@@ -23,6 +25,14 @@ Samples start_cell(int megabytes, int times, const std::function<void()>& once) 
     samples.push_back(static_cast<double>(now_ns() - from) / 1e6);
   }
   return samples;
+}
+
+/// Light children load a library, which brood_bench is not. It brings a libbrood of its own, as an application's would; nothing
+/// is shared with the one in here.
+std::function<void()> light_start_and_join() {
+  void* library = ::dlopen(BENCH_LIGHT_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) throw std::runtime_error(::dlerror());
+  return reinterpret_cast<void (*)()>(::dlsym(library, "bench_light_start_and_join"));
 }
 
 void start_and_join(StartMethod method) {
@@ -56,19 +66,31 @@ void process_cases(Report& report, const Settings& settings) {
                        "start " + method + " " + std::to_string(size.megabytes) + " " + std::to_string(times));
   };
   const std::string self = settings.self;
-  for (const Size& size : sizes) {
-    std::vector<Contender> peers = {
+  const auto programs = [&](const Size& size) {
+    return std::vector<Contender>{
         {"boost-process", cell(size.megabytes, size.dear_times, [=] { boost_process_and_wait(self); })},
         {"boost-process-v2", cell(size.megabytes, size.dear_times, [=] { boost_process_v2_and_wait(self); })},
         {"posix-spawn", cell(size.megabytes, size.times, [=] { posix_spawn_and_wait(self); })},
         {"fork-waitpid", cell(size.megabytes, size.dear_times, fork_and_wait)},
     };
+  };
+  for (const Size& size : sizes) {
+    std::vector<Contender> peers = programs(size);
     for (const Contender& c : python("spawn", size, settings.count(6, 1))) peers.push_back(c);
     report.measure({.topic = "process",
                     .figures = {{"start.spawn." + size.suffix}},
                     .unit = "ms",
                     .ours = ours(StartMethod::spawn, size.megabytes, size.times),
                     .peers = peers});
+  }
+  for (const Size& size : sizes) {
+    // In the process that measures: it must not be loaded where the other methods fork and spawn.
+    const auto light = [size] { return start_cell(size.megabytes, size.times, light_start_and_join()); };
+    report.measure({.topic = "process",
+                    .figures = {{"start.light." + size.suffix}},
+                    .unit = "ms",
+                    .ours = light,
+                    .peers = programs(size)});
   }
   for (const Size& size : sizes) {
     std::vector<Contender> peers = {{"fork-waitpid", cell(sizes[0].megabytes, sizes[0].times, fork_and_wait)}};
