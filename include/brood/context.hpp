@@ -44,12 +44,12 @@ class Context {
   [[nodiscard]] StartMethod get_start_method() const noexcept { return method_; }
 
   template <class F, class... Args>
-  requires(!std::same_as<std::remove_cvref_t<F>, ProcessOptions>) [[nodiscard]] Process
+  requires(!std::same_as<std::remove_cvref_t<F>, ProcessOptions>) [[nodiscard, gnu::visibility("hidden")]] Process
       process(F&& f, Args&&... args) const {
     return Process(options(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
-  [[nodiscard]] Process process(ProcessOptions given, F&& f, Args&&... args) const {
+  [[nodiscard, gnu::visibility("hidden")]] Process process(ProcessOptions given, F&& f, Args&&... args) const {
     return Process(options(std::move(given)), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// The same options with this context's method, for classes of your own: Indexer indexer(ctx.options()).

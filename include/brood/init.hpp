@@ -20,6 +20,9 @@ namespace brood::inline v1 {
 /// A child that was not started by its parent through Process (a forged or inherited environment) is ended here with
 /// code 255 and a line on standard error, and never runs main().
 ///
+/// Children of the start method light enter by another door, that of their library, and need nothing of this; in them it does
+/// nothing.
+///
 /// Threads: call from the main thread, before others start.
 void init(int argc, char** argv);
 void init();

@@ -83,7 +83,7 @@ class MakesCurrentProcess {
 /// The child: standard input is /dev/null unless the options say otherwise; signal handlers are the default ones and nothing is blocked (ignored signals
 /// stay ignored, except SIGCHLD); all descriptors but the standard ones are closed if they are close-on-exec — under
 /// fork all of the application's stay open. When f returns, its arguments are destroyed and the process ends as by
-/// exit(0), after its own children: a child of spawn or forkserver destroys its static objects, a child of fork runs
+/// exit(0), after its own children: a child of spawn, forkserver or light destroys its static objects, a child of fork runs
 /// only the exit handlers that it registered itself, and neither the parent's handlers nor its static objects. exit(n)
 /// in f works the same way with code n & 255. An exception that leaves f is printed to standard error and ends the
 /// process at once with code 1: the guards in f have released by then, but the arguments are not destroyed, and what is
@@ -98,12 +98,12 @@ class MakesCurrentProcess {
 class Process {
  public:
   template <class F, class... Args>
-  requires(!std::same_as<std::remove_cvref_t<F>, Process> &&
-           !std::same_as<std::remove_cvref_t<F>, ProcessOptions>) explicit Process(F&& f, Args&&... args)
+  requires(!std::same_as<std::remove_cvref_t<F>, Process> && !std::same_as<std::remove_cvref_t<F>, ProcessOptions>)
+      [[gnu::visibility("hidden")]] explicit Process(F&& f, Args&&... args)
       : Process(ProcessOptions{}, detail::pack_call(std::forward<F>(f), std::forward<Args>(args)...)) {}
   template <class F, class... Args>
   requires(!std::same_as<std::remove_cvref_t<F>, detail::PackedCall>)
-      Process(ProcessOptions options, F&& f, Args&&... args)
+      [[gnu::visibility("hidden")]] Process(ProcessOptions options, F&& f, Args&&... args)
       : Process(std::move(options), detail::pack_call(std::forward<F>(f), std::forward<Args>(args)...)) {}
   /// Without a target: the child ends at once with code 0.
   explicit Process(ProcessOptions options = {});
@@ -120,7 +120,8 @@ class Process {
   /// Standard output and error are flushed first. At normal exit of this process its daemons are ended and its other
   /// children joined.
   /// Errors: UsageError (started before, closed, not the creator, called in a daemon; spawn or forkserver without
-  ///         init(): the message names the cures and no child was made); StartError with the child's own words, or how
+  ///         init() or in a light process, light for a target of the program: the message names the cures and no child
+  ///         was made); StartError with the child's own words, or how
   ///         it ended, if it could not get ready; OsError (processes, descriptors or memory exhausted). After an error
   ///         there is no child, and start() may be called again.
   /// Threads: several processes may be started from several threads at once.

@@ -35,7 +35,8 @@ namespace brood::inline v1 {
 ///
 /// In every one of them the target and its arguments travel the same way, so code that works under one works under all. But
 /// a light child loads nothing of the program: its target lies in a shared library, which is linked with brood, and so
-/// does the code that makes the Process. (A function of the library that makes and returns it will do.) The program needs
+/// does the code that makes the Process. (A function of the library that makes and returns it will do; of a CustomProcess
+/// constructors and destructor are the library's, not inline in a header that the program sees.) The program needs
 /// no init(). Children of a light process are light unless it names another method: fork works, spawn and forkserver, for
 /// which there is no program to execute, are a UsageError.
 enum class StartMethod : std::uint8_t { fork, spawn, forkserver, light };

@@ -32,6 +32,11 @@ constinit std::uint64_t g_launcher_inode = 0;
 int launcher() {
   if (g_launcher >= 0 && os::is_memory_program(g_launcher, g_launcher_inode)) return g_launcher;
   os::MemoryProgram made = os::make_memory_program(kLauncherName, std::string_view(kLauncher, sizeof kLauncher - 1));
+  if (made.error == -EACCES) {
+    throw StartError(
+        "this system allows no programs in memory (sysctl vm.memfd_noexec is 2), and the launcher of light "
+        "processes is one; use another start method");
+  }
   if (made.error != 0) throw_launch_error(-made.error, made.step);
   g_launcher_inode = made.inode;
   g_launcher = made.fd.release();

@@ -10,6 +10,7 @@ source=$3
 shift 3
 outside=$source/tests/packaging/outside.cpp
 net=$source/tests/packaging/outside_net.cpp
+light=$source/tests/packaging/outside_light.cpp
 expected='outside: three processes by brood 0.1.0'
 
 work=$(mktemp -d)
@@ -42,6 +43,16 @@ run_net() {
   say "$1: $answer"
 }
 
+# run_light LIBRARY COMPILER…: a program that is linked with it; of brood it needs nothing but what the library brings
+run_light() {
+  library=$1
+  shift
+  "$@" -std=c++20 -DOUTSIDE_PROGRAM "$light" -o "$work/light" "$library"
+  answer=$(LD_LIBRARY_PATH=$libdir "$work/light") || { echo "$work/light with $library failed with $?"; exit 1; }
+  [ "$answer" = 'outside: 42 by way of a light process' ] || { echo "$work/light printed: $answer"; exit 1; }
+  say "$library: $answer"
+}
+
 # needs PROGRAM LIBRARY: it is linked with the shared library (or, with !, is not)
 linked() {
   if readelf -d "$1" | grep -q 'NEEDED.*libbrood\.so\.0'; then found=shared; else found=static; fi
@@ -63,6 +74,15 @@ case "$way" in
       $(pkg-config --static --libs brood | tr ' ' '\n' | grep -vx -e -lbrood)
     linked "$work/static" static
     run "$work/static"
+    # shellcheck disable=SC2046
+    "$@" -std=c++20 -fPIC -shared "$light" -o "$work/light-shared.so" $(pkg-config --cflags --libs brood)
+    linked "$work/light-shared.so" shared
+    run_light "$work/light-shared.so" "$@" "-Wl,-rpath-link,$libdir"
+    # shellcheck disable=SC2046
+    "$@" -std=c++20 -fPIC -shared "$light" -o "$work/light-static.so" $(pkg-config --cflags brood) "$libdir/libbrood.a" \
+      $(pkg-config --static --libs brood | tr ' ' '\n' | grep -vx -e -lbrood)
+    linked "$work/light-static.so" static
+    run_light "$work/light-static.so" "$@"
     if pkg-config --exists brood-net; then
       # shellcheck disable=SC2046
       "$@" -std=c++20 "$net" -o "$work/net" $(pkg-config --cflags --libs brood-net)

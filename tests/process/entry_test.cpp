@@ -93,7 +93,8 @@ TEST_F(Entry, WithoutInitNoChildIsMade) {
   for (std::size_t at = ran.out.find("refused: "); at != std::string::npos; at = ran.out.find("refused: ", at + 1))
     ++refusals;
   EXPECT_EQ(refusals, 2U) << ran.out;
-  for (const char* cure : {"brood::init(argc, argv) first in main()", "brood-main", "StartMethod::fork", "pid none"}) {
+  for (const char* cure : {"brood::init(argc, argv) first in main()", "brood-main", "StartMethod::fork",
+                           "StartMethod::light", "pid none"}) {
     EXPECT_NE(ran.out.find(cure), std::string::npos) << cure << ran.out;
   }
 }

@@ -26,6 +26,12 @@ int start(brood::Process p) {
   return 0;
 }
 
+/// Of the same types as a call in the library: each has its own instance of what packs the call.
+void own_target(int) {}
+brood::Process like_the_librarys(int code) {
+  return brood::Process({.name = "speaker", .start_method = brood::StartMethod::light}, own_target, code);
+}
+
 brood::Process light(void (*target)(int)) {
   return brood::Process({.name = "speaker", .start_method = brood::StartMethod::light}, target, 5);
 }
@@ -36,7 +42,7 @@ int main(int argc, char** argv) {
   std::cout << "main runs" << std::endl;
   const std::map<std::string, brood::Process (*)()> cases = {
       {"library", [] { return light_library::make_speaker(5); }},
-      {"own-target", [] { return light([](int) {}); }},
+      {"own-target", [] { return like_the_librarys(5); }},
       {"librarys-target-from-here", [] { return light(light_library::speak); }},
       {"named-library",
        [] {

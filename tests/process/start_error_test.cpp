@@ -44,8 +44,7 @@ TEST_P(StartFailure, RunningOutOfDescriptorsIsTold) {
   expect_scenario(
       +[](const std::string& name) {
         StartMethod method = StartMethod::fork;
-        for (const auto it : brood::get_all_start_methods())
-          method = to_string(it) == name ? it : method;
+        for (const auto it : brood::get_all_start_methods()) method = to_string(it) == name ? it : method;
         SCENARIO_CHECK(error_of_start(method) == 0);
         rlimit limit{};
         ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -87,8 +86,7 @@ TEST_P(StartFailure, TheLimitOfProcessesIsTold) {
   expect_scenario(
       +[](const std::string& name) {
         StartMethod method = StartMethod::fork;
-        for (const auto it : brood::get_all_start_methods())
-          method = to_string(it) == name ? it : method;
+        for (const auto it : brood::get_all_start_methods()) method = to_string(it) == name ? it : method;
         rlimit before{};
         SCENARIO_CHECK(::getrlimit(RLIMIT_NPROC, &before) == 0);
         const rlimit none{0, before.rlim_max};

@@ -274,7 +274,8 @@ class TypedCall final : public UnpackedCall {
   [[no_unique_address]] Kept result_;
 };
 
-/// Hidden: each library finds its own instance, and not that of the program, which a light child does not have.
+/// Hidden, as everything is that leads from a Process to its address: each library finds its own instance. That of the
+/// program, which the linker would take for both, is not there in a light child.
 template <class F, class... P>
 [[gnu::visibility("hidden")]] std::unique_ptr<UnpackedCall> unpack_typed(Decoder& in, const void* target) {
   in.expect_array(sizeof...(P), "the arguments of the call");
@@ -289,13 +290,13 @@ template <class F, class... S>
 inline constexpr bool kGenericTakesConst = std::is_invocable_v<F&, std::conditional_t<Shareable<S>, S&, const S&>...>;
 
 template <class F, class... S>
-constexpr Unpacker generic_unpacker() {
+[[gnu::visibility("hidden")]] constexpr Unpacker generic_unpacker() {
   if constexpr (kGenericTakesValues<F, S...>) return &unpack_typed<F, std::conditional_t<Shareable<S>, S&, S>...>;
   else return &unpack_typed<F, std::conditional_t<Shareable<S>, S&, const S&>...>;
 }
 
 template <class F, class... S, class... Args>
-void pack_generic(Encoder& out, PackedCall& call, TypeList<S...>, Args&&... args) {
+[[gnu::visibility("hidden")]] void pack_generic(Encoder& out, PackedCall& call, TypeList<S...>, Args&&... args) {
   constexpr bool kCallable = kGenericTakesValues<F, S...> || kGenericTakesConst<F, S...>;
   static_assert(kCallable, "brood: the target cannot be called with these arguments");
   if constexpr (kCallable) {
@@ -306,7 +307,7 @@ void pack_generic(Encoder& out, PackedCall& call, TypeList<S...>, Args&&... args
 }
 
 template <class F, class... P, class... Args>
-void pack_typed(Encoder& out, PackedCall& call, const void* target, TypeList<P...>, Args&&... args) {
+[[gnu::visibility("hidden")]] void pack_typed(Encoder& out, PackedCall& call, const void* target, TypeList<P...>, Args&&... args) {
   static_assert(
       sizeof...(P) == sizeof...(Args),
       "brood: the number of arguments differs from the number of the target's parameters (default arguments do not "
@@ -348,7 +349,7 @@ using call_result_t = std::remove_cvref_t<typename CallResult<std::decay_t<F>, A
 /// parameter, as in a plain call, and must be able to travel; what cannot is refused at compile time in one line.
 /// Errors: UsageError if f lies in no loaded module; what encoding an argument throws.
 template <class F, class... Args>
-PackedCall pack_call(F&& f, Args&&... args) {
+[[gnu::visibility("hidden")]] PackedCall pack_call(F&& f, Args&&... args) {
   using Target = std::decay_t<F>;
   PackedCall call;
   if constexpr (require_target<Target>()) {
