@@ -1,6 +1,7 @@
 // A library with targets for light processes. The rebuilt one differs and says so.
 #include "process/light_library.hpp"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -24,6 +25,7 @@ void line(const std::string& text) {
 /// As tests want it: what a library may do wrong while it is being loaded.
 void misbehave(const std::string& how) {
   if (how == "exit") std::_Exit(9);
+  if (how == "kill") ::raise(SIGKILL);
   if (how == "throw") throw std::runtime_error("the library cannot be loaded");
   if (how != "start") return;
   brood::Process p = light_library::make_speaker(0);

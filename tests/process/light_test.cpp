@@ -2,6 +2,7 @@
 // meson.build; light_parent is a program without brood::init().
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -9,9 +10,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -238,7 +243,7 @@ TEST_F(Light, WhatCannotBeLoadedIsToldByStart) {
 }
 
 TEST_F(Light, ALibraryThatFailsWhileItIsLoadedIsTold) {
-  for (const char* how : {"exit", "throw"}) {
+  for (const char* how : {"exit", "throw", "kill"}) {
     brood::Process p({.start_method = StartMethod::light,
                       .library = test_program("light_library.so"),
                       .standard_output = brood::Stdio::null(),
