@@ -1,8 +1,10 @@
 #include "process/bootstrap.hpp"
 
+#include <dlfcn.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -41,6 +43,16 @@ std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Ori
   return detail::unpack_call(order.call);
 }
 
+void load(const Preload& preload) {
+  for (const std::string& module : preload.modules) {
+    if (::dlopen(module.c_str(), RTLD_NOW) != nullptr) continue;
+    const char* const why = ::dlerror();
+    const std::string text = "the forkserver cannot load '" + module + "': " + (why != nullptr ? why : "unknown");
+    if (preload.on_error == PreloadError::fail) throw StartError(text);
+    if (preload.on_error == PreloadError::warn) std::fprintf(stderr, "brood: %s\n", text.c_str());
+  }
+}
+
 void run(detail::UnpackedCall& call, int socket) {
   try {
     call();
@@ -62,9 +74,11 @@ void run_child(base::UniqueFd socket_owned, Origin origin) noexcept {
     std::optional<Received> received = receive_order(socket);
     bool was_forked = origin == Origin::fork;
     if (received && received->order.kind == Order::Kind::forkserver) {
+      const std::size_t spares = received->order.preload.spares;
+      load(received->order.preload);
       os::learn_modules();
       say(socket, Said::ready);
-      socket = run_forkserver(base::UniqueFd(socket), std::move(received->parent_pidfd)).release();
+      socket = run_forkserver(base::UniqueFd(socket), std::move(received->parent_pidfd), spares).release();
       was_forked = true;  // from here on in a child of the server
       received = receive_order(socket);
     }

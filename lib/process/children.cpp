@@ -16,7 +16,7 @@ namespace process {
 namespace {
 
 /// A forkserver that dies over each request is not worth another try.
-constexpr int kAttempts = 3;
+constexpr std::size_t kAttempts = 3;
 
 struct Family {
   std::mutex mutex;
@@ -133,13 +133,15 @@ std::shared_ptr<Child> start_child(StartMethod method, Order& order, const Proce
   flush_standard_streams();
   if (method == StartMethod::fork) warn_of_threads_before_fork();
   watch_over_children_at_exit();
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  // Each spare of the forkserver may have been killed, too.
+  const std::size_t attempts = kAttempts + (method == StartMethod::forkserver ? forkserver_spares() : 0);
+  for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
     const std::shared_ptr<Child> child = make_child(method, order, options, daemon);
     if (!child->await_birth()) continue;
     child->bring_up(order);
     return child;
   }
-  throw StartError("the forkserver, or the process it had made, was killed " + std::to_string(kAttempts) +
+  throw StartError("the forkserver, or the process it had made, was killed " + std::to_string(attempts) +
                    " times in a row; use the start method spawn, or find out who kills them (out of memory?)");
 }
 

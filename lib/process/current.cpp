@@ -114,6 +114,14 @@ void arm(std::vector<std::string> arguments) {
 
 bool is_armed() noexcept { return state().armed; }
 
+void require_entry(StartMethod method, const std::string& subject) {
+  if (method == StartMethod::fork || is_armed()) return;
+  throw UsageError(subject + " cannot be started by " + std::string(to_string(method)) +
+                   ": the child executes this program again and would run main() instead of the target, since "
+                   "brood::init() was not called. Cures: call brood::init(argc, argv) first in main(); or link with "
+                   "brood-main (-Wl,--wrap=main), which does it; or use StartMethod::fork. No process was made.");
+}
+
 std::vector<std::string> arguments() {
   auto& it = state();
   const std::lock_guard guard(it.mutex);

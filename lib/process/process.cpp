@@ -37,7 +37,9 @@ struct Process::Impl {
         path(is_current ? process::current().path : process::next_child_path()),
         options(checked(std::move(chosen))),
         call(std::move(packed)),
-        name(options.name.empty() ? type + "-" + path : options.name),
+        name(is_current             ? process::current().name
+             : options.name.empty() ? type + "-" + path
+                                    : options.name),
         daemon(options.daemon.value_or(process::current().daemon)) {}
 
   const pid_t creator;
@@ -97,14 +99,7 @@ StartMethod Process::Impl::begin_start() {
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
   const StartMethod chosen = options.start_method.value_or(process::settled_start_method());
-  if (chosen != StartMethod::fork && !process::is_armed()) {
-    misuse("Process::start", "cannot be started by " + std::string(to_string(chosen)) +
-                                 ": the child executes this program again and would run main() instead of the target, "
-                                 "since brood::init() was not "
-                                 "called. Cures: call brood::init(argc, argv) first in main(); or link with brood-main "
-                                 "(-Wl,--wrap=main), which does "
-                                 "it; or use StartMethod::fork. No process was made.");
-  }
+  process::require_entry(chosen, "Process::start: process '" + name + "'");
   starting = true;
   return chosen;
 }
@@ -277,7 +272,7 @@ std::ostream& operator<<(std::ostream& out, const Process& process) {
   const auto code = it.child && ours ? it.child->exit_code() : std::nullopt;
   out << '<' << it.type << " name='" << (it.is_current ? current_process_name() : it.name) << "'";
   if (it.child) out << " pid=" << it.child->pid();
-  out << " parent=" << it.creator;
+  out << " parent=" << (it.is_current ? process::current().parent_pid : it.creator);
   if (it.closed) out << " closed";
   else if (it.is_current) out << " started";
   else if (!ours) out << " unknown";
