@@ -10,6 +10,7 @@
 #include "process/bootstrap.hpp"
 #include "process/child.hpp"
 #include "process/finalizers.hpp"
+#include "shm/attachments.hpp"
 
 namespace brood::inline v1 {
 namespace process {
@@ -94,6 +95,8 @@ std::vector<std::shared_ptr<Child>> all_children() {
 void watch_over_children_at_exit() {
   const pid_t self = ::getpid();
   if (family().exit_watched_for.exchange(self) == self) return;
+  // Exit handlers run in reverse: what children and finalizers share with us must still be there when they are wound up.
+  shm::register_exit_handler();
   if (std::atexit(wind_up) != 0) throw OsError(ENOMEM, "cannot register an exit handler");
 }
 
