@@ -15,6 +15,7 @@
 #include "os/function_id.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
+#include "os/reap.hpp"
 #include "process/conversation.hpp"
 #include "process/current.hpp"
 #include "process/finalizers.hpp"
@@ -26,12 +27,21 @@ namespace {
 constexpr int kCannotRun = 255;
 constexpr int kUncaughtException = 1;
 
+/// For a parent that could not send a pidfd of its own (no descriptor was free; valgrind). It sends nothing after the order,
+/// so a socket that is ready has lost its other end, and the pid may be somebody else's.
+base::UniqueFd open_parent(std::int64_t pid, int socket) {
+  base::UniqueFd pidfd(os::pidfd_open(static_cast<pid_t>(pid)));
+  if (pidfd && os::wait_ready(socket, POLLIN, -1, Deadline::now()).fd) pidfd.reset();
+  return pidfd;
+}
+
 /// The order is taken apart here, so that its bytes are gone when the target runs.
 std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Origin origin, bool was_forked) {
   Order& order = received.order;
   // First of all: our threads would keep the old rights, and the registry notes who we are.
   if (order.settings) apply(*order.settings);
   received.passengers.clear();
+  if (!received.parent_pidfd) received.parent_pidfd = open_parent(order.identity.parent_pid, socket);
   become(std::move(order.identity), std::move(received.parent_pidfd));
   arrange_exit(socket, origin);
   if (!order.domain.empty()) set_domain_directory(order.domain);

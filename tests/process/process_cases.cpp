@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -45,6 +46,7 @@ bool g_hook_speaks = std::getenv("BROOD_TEST_HOOK") != nullptr;
   return true;
 }();
 
+std::string g_program;
 std::vector<std::string> g_arguments;
 brood::StartMethod g_method = brood::StartMethod::fork;
 
@@ -215,6 +217,14 @@ int without_file() {
   return run([] { std::exit(6); });
 }
 
+/// Another program takes the name of our file.
+int replaced_file() {
+  std::filesystem::copy_file("/bin/true", g_program + ".new");
+  std::filesystem::rename(g_program + ".new", g_program);
+  line("replaced");
+  return run([] { std::exit(6); });
+}
+
 int command_line() {
   return run([] {
     std::FILE* file = std::fopen("/proc/self/cmdline", "r");
@@ -236,6 +246,7 @@ int main(int argc, char** argv) {
   for (const auto method : {brood::StartMethod::fork, brood::StartMethod::spawn, brood::StartMethod::forkserver}) {
     if (to_string(method) == std::string_view(argv[1])) g_method = method;
   }
+  g_program = argv[0];
   g_arguments.assign(argv + 3, argv + argc);
   const std::map<std::string, std::function<int()>> cases = {
       {"return", [] { return run([] {}); }},
@@ -259,6 +270,7 @@ int main(int argc, char** argv) {
       {"signals", signals},
       {"cmdline", command_line},
       {"without-file", without_file},
+      {"replaced-file", replaced_file},
   };
   const auto found = cases.find(argv[2]);
   return found == cases.end() ? 64 : found->second();
