@@ -13,6 +13,7 @@
 #include "brood/error.hpp"
 #include "brood/event.hpp"
 #include "brood/finalizer.hpp"
+#include "brood/forkserver.hpp"
 #include "brood/handle.hpp"
 #include "brood/init.hpp"
 #include "brood/joinable_queue.hpp"

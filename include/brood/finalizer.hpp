@@ -15,7 +15,8 @@ namespace brood::inline v1 {
 ///
 /// At exit: finalizers with a priority of 0 and more, the highest first, among equals the newest first; then daemons are
 /// ended and other children joined; then the finalizers with negative priorities in the same order. (An action that
-/// needs no children any more therefore gets a negative one.) What an action throws at exit or in the destructor is
+/// needs no children any more therefore gets a negative one. An object with static storage runs its action when it is
+/// destroyed, in the order of static objects.) What an action throws at exit or in the destructor is
 /// printed to standard error, and the next one follows.
 ///
 /// Threads: safe. Processes: belongs to the one that made it.

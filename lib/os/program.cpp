@@ -100,8 +100,15 @@ std::string own_executable() {
   std::string program = kSelf;
   for_each_mapping(read_whole("/proc/self/maps"), [&](const Line& line) {
     if (ours < line.begin || ours >= line.end) return;
-    // Inode numbers of stacked filesystems may differ between the two views; the paths then agree.
-    if (line.inode == self.st_ino || line.path == target) return;
+    if (line.inode == self.st_ino) return;
+    // Inode numbers of stacked filesystems differ between the two views; files that are looked at by stat agree. (Under
+    // valgrind the link's text is ours, the file behind it is valgrind's.)
+    struct stat mapped {};
+    if (line.path == target && line.path.ends_with(kDeleted)) return;
+    if (line.path == target && ::stat(std::string(line.path).c_str(), &mapped) == 0 && mapped.st_ino == self.st_ino &&
+        mapped.st_dev == self.st_dev) {
+      return;
+    }
     program = line.path.ends_with(kDeleted) ? std::string() : std::string(line.path);
   });
   return program;

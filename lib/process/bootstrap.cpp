@@ -1,8 +1,10 @@
 #include "process/bootstrap.hpp"
 
+#include <dlfcn.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "os/function_id.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
+#include "os/reap.hpp"
 #include "process/conversation.hpp"
 #include "process/current.hpp"
 #include "process/finalizers.hpp"
@@ -24,12 +27,21 @@ namespace {
 
 constexpr int kUncaughtException = 1;
 
+/// For a parent that could not send a pidfd of its own (no descriptor was free; valgrind). It sends nothing after the order,
+/// so a socket that is ready has lost its other end, and the pid may be somebody else's.
+base::UniqueFd open_parent(std::int64_t pid, int socket) {
+  base::UniqueFd pidfd(os::pidfd_open(static_cast<pid_t>(pid)));
+  if (pidfd && os::wait_ready(socket, POLLIN, -1, Deadline::now()).fd) pidfd.reset();
+  return pidfd;
+}
+
 /// The order is taken apart here, so that its bytes are gone when the target runs.
 std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Origin origin, bool was_forked) {
   Order& order = received.order;
   // First of all: our threads would keep the old rights, and the registry notes who we are.
   if (order.settings) apply(*order.settings);
   received.passengers.clear();
+  if (!received.parent_pidfd) received.parent_pidfd = open_parent(order.identity.parent_pid, socket);
   become(std::move(order.identity), std::move(received.parent_pidfd));
   arrange_exit(socket, origin);
   if (!order.domain.empty()) set_domain_directory(order.domain);
@@ -39,6 +51,16 @@ std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Ori
   if (was_forked) run_hooks_after_fork();
   if (order.call.empty()) return nullptr;
   return detail::unpack_call(order.call);
+}
+
+void load(const Preload& preload) {
+  for (const std::string& module : preload.modules) {
+    if (::dlopen(module.c_str(), RTLD_NOW) != nullptr) continue;
+    const char* const why = ::dlerror();
+    const std::string text = "the forkserver cannot load '" + module + "': " + (why != nullptr ? why : "unknown");
+    if (preload.on_error == PreloadError::fail) throw StartError(text);
+    if (preload.on_error == PreloadError::warn) std::fprintf(stderr, "brood: %s\n", text.c_str());
+  }
 }
 
 void run(detail::UnpackedCall& call, int socket) {
@@ -62,9 +84,11 @@ void run_child(base::UniqueFd socket_owned, Origin origin) noexcept {
     std::optional<Received> received = receive_order(socket);
     bool was_forked = origin == Origin::fork;
     if (received && received->order.kind == Order::Kind::forkserver) {
+      const std::size_t spares = received->order.preload.spares;
+      load(received->order.preload);
       os::learn_modules();
       say(socket, Said::ready);
-      socket = run_forkserver(base::UniqueFd(socket), std::move(received->parent_pidfd)).release();
+      socket = run_forkserver(base::UniqueFd(socket), std::move(received->parent_pidfd), spares).release();
       was_forked = true;  // from here on in a child of the server
       received = receive_order(socket);
     }

@@ -10,13 +10,14 @@
 #include "process/bootstrap.hpp"
 #include "process/child.hpp"
 #include "process/finalizers.hpp"
+#include "shm/attachments.hpp"
 
 namespace brood::inline v1 {
 namespace process {
 namespace {
 
 /// A forkserver that dies over each request is not worth another try.
-constexpr int kAttempts = 3;
+constexpr std::size_t kAttempts = 3;
 
 struct Family {
   std::mutex mutex;
@@ -94,6 +95,8 @@ std::vector<std::shared_ptr<Child>> all_children() {
 void watch_over_children_at_exit() {
   const pid_t self = ::getpid();
   if (family().exit_watched_for.exchange(self) == self) return;
+  // Exit handlers run in reverse: what children and finalizers share with us must still be there when they are wound up.
+  shm::register_exit_handler();
   if (std::atexit(wind_up) != 0) throw OsError(ENOMEM, "cannot register an exit handler");
 }
 
@@ -135,13 +138,15 @@ std::shared_ptr<Child> start_child(StartMethod method, const std::string& librar
   flush_standard_streams();
   if (method == StartMethod::fork) warn_of_threads_before_fork();
   watch_over_children_at_exit();
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  // Each spare of the forkserver may have been killed, too.
+  const std::size_t attempts = kAttempts + (method == StartMethod::forkserver ? forkserver_spares() : 0);
+  for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
     const std::shared_ptr<Child> child = make_child(method, library, order, options, daemon);
     if (!child->await_birth()) continue;
     child->bring_up(order);
     return child;
   }
-  throw StartError("the forkserver, or the process it had made, was killed " + std::to_string(kAttempts) +
+  throw StartError("the forkserver, or the process it had made, was killed " + std::to_string(attempts) +
                    " times in a row; use the start method spawn, or find out who kills them (out of memory?)");
 }
 

@@ -20,7 +20,7 @@ namespace brood::inline v1::process {
 namespace {
 
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
-constexpr std::uint32_t kProtocol = 4;
+constexpr std::uint32_t kProtocol = 5;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
 constexpr char kPassengerMark = 1;                 // a packet needs a byte
 constexpr std::size_t kFirstBytes = 4UL * 1024;
@@ -36,7 +36,7 @@ struct Head {
 
 std::vector<std::byte> encode_order(const Order& order) {
   Encoder out;
-  out.array_header(11);
+  out.array_header(12);
   out.uint(static_cast<std::uint64_t>(order.kind));
   out.str(order.identity.name);
   out.str(order.identity.path);
@@ -52,6 +52,8 @@ std::vector<std::byte> encode_order(const Order& order) {
     out.str(legacy.name);
     out.bin(legacy.bytes);
   }
+  if (order.kind == Order::Kind::forkserver) detail::encode(out, order.preload);
+  else out.nil();
   out.bin(order.call);
   return out.take_bytes();
 }
@@ -59,7 +61,7 @@ std::vector<std::byte> encode_order(const Order& order) {
 Order decode_order(std::span<const std::byte> bytes) {
   Decoder in(bytes);
   Order order;
-  in.expect_array(11, "an order of the process room");
+  in.expect_array(12, "an order of the process room");
   order.kind = static_cast<Order::Kind>(in.integer<std::uint8_t>());
   order.identity.name = in.str();
   order.identity.path = in.str();
@@ -76,6 +78,7 @@ Order decode_order(std::span<const std::byte> bytes) {
     const auto left_bytes = in.bin();
     legacy.bytes.assign(left_bytes.begin(), left_bytes.end());
   }
+  if (!in.try_nil()) order.preload = detail::decode<Preload>(in);
   const auto call = in.bin();
   order.call.assign(call.begin(), call.end());
   in.finish();

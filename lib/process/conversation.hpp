@@ -12,12 +12,20 @@
 
 #include "base/unique_fd.hpp"
 #include "brood/deadline.hpp"
+#include "brood/forkserver.hpp"
 #include "brood/process.hpp"
 #include "process/current.hpp"
 #include "process/legacy.hpp"
 #include "process/settings.hpp"
 
 namespace brood::inline v1::process {
+
+/// What a forkserver is told. Travels through the codec as the aggregate that it is.
+struct Preload {
+  std::vector<std::string> modules;
+  PreloadError on_error = PreloadError::ignore;
+  std::uint32_t spares = 1;
+};
 
 /// Everything a new process is told.
 struct Order {
@@ -29,6 +37,7 @@ struct Order {
   /// For the child to apply; nothing if its launcher has. Streams are numbers of passengers.
   std::optional<Settings> settings;
   std::vector<Legacy> legacies;
+  Preload preload;              ///< for a forkserver
   std::vector<std::byte> call;  ///< empty: nothing to run
 };
 

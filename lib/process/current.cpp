@@ -11,6 +11,7 @@
 #include "brood/error.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
+#include "process/light.hpp"
 #include "registry/registry.hpp"
 
 namespace brood::inline v1 {
@@ -113,6 +114,29 @@ void arm(std::vector<std::string> arguments) {
 }
 
 bool is_armed() noexcept { return state().armed; }
+
+void require_entry(StartMethod method, const std::string& subject) {
+  if (method == StartMethod::fork) return;
+  const LightStage stage = light_stage();
+  if (stage == LightStage::loading) {
+    throw UsageError(
+        subject +
+        " cannot be started now: this process is a light child whose library is still being loaded, and it "
+        "would start one of its own as this one was. Cure: start it from the target, not from a static "
+        "object. No process was made.");
+  }
+  if (method == StartMethod::light || (stage == LightStage::none && is_armed())) return;
+  if (stage == LightStage::running) {
+    throw UsageError(subject + " cannot be started by " + std::string(to_string(method)) +
+                     ": this process is a light one and has no program that could be executed again. Cures: use "
+                     "StartMethod::light, which is the default here; or StartMethod::fork. No process was made.");
+  }
+  throw UsageError(subject + " cannot be started by " + std::string(to_string(method)) +
+                   ": the child executes this program again and would run main() instead of the target, since "
+                   "brood::init() was not called. Cures: call brood::init(argc, argv) first in main(); or link with "
+                   "brood-main (-Wl,--wrap=main), which does it; or use StartMethod::fork, or StartMethod::light for a "
+                   "target in a library. No process was made.");
+}
 
 std::vector<std::string> arguments() {
   auto& it = state();

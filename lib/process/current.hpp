@@ -38,6 +38,8 @@ void inherit_start_method(StartMethod method);
 /// The door is there: init() ran in this program.
 void arm(std::vector<std::string> arguments);
 [[nodiscard]] bool is_armed() noexcept;
+/// Errors: UsageError if children of this method could not enter. `subject` says whose start it is.
+void require_entry(StartMethod method, const std::string& subject);
 /// Command line for children that execute this program.
 [[nodiscard]] std::vector<std::string> arguments();
 

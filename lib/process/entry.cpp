@@ -44,7 +44,9 @@ base::UniqueFd verified_socket(const std::string& text) {
   if (!peer) refuse("descriptor " + text + " is not a socket of brood");
   base::UniqueFd socket(fd);
   if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) refuse("descriptor " + text + " cannot be made close-on-exec");
-  if (peer->uid != ::geteuid()) refuse("the other end of its socket belongs to user " + std::to_string(peer->uid));
+  // A parent of root's may have made us somebody else (ProcessOptions::user).
+  if (peer->uid != ::geteuid() && peer->uid != 0)
+    refuse("the other end of its socket belongs to user " + std::to_string(peer->uid));
   if (peer->pid != ::getppid()) {
     // The parent was killed meanwhile: nobody expects anything of us.
     if (hear(fd).said == Said::end) ::_exit(kCannotRun);

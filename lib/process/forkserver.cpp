@@ -1,12 +1,15 @@
-// The forkserver's own side: a process that has run its static initialisation and nothing else. It keeps one child
-// forked ahead: whoever starts a process finds it in the control socket and pays neither for the fork nor for its page faults.
+// The forkserver's own side: a process that has run its static initialisation, that of the modules to preload, and nothing
+// else. It keeps children forked ahead: whoever starts a process finds it in the control socket and pays neither for the fork nor for its page faults.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <deque>
 #include <unordered_map>
 #include <utility>
 
@@ -22,12 +25,15 @@
 namespace brood::inline v1::process {
 namespace {
 
+constexpr int kEnded = -1;
+
 /// Between the requests everything lies in here; a forked child gives all of it up.
 class ForkServer {
  public:
-  ForkServer(base::UniqueFd control, base::UniqueFd parent)
+  ForkServer(base::UniqueFd control, base::UniqueFd parent, std::size_t spares)
       : control_(std::move(control)),
         parent_(std::move(parent)),
+        wanted_spares_(spares),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
         descriptor_limit_(os::raise_descriptor_limit()) {
     struct sigaction ignore {};
@@ -46,7 +52,7 @@ class ForkServer {
   }
 
   base::UniqueFd run() {
-    if (base::UniqueFd socket = fork_spare()) return socket;
+    if (base::UniqueFd socket = fork_spares()) return socket;
     for (;;) {
       std::array<epoll_event, 64> events{};
       const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
@@ -64,7 +70,7 @@ class ForkServer {
   }
 
  private:
-  /// A child whose ending we have to tell, or the spare.
+  /// A child whose ending we have to tell, or a spare.
   struct Kid {
     base::UniqueFd pidfd;
     base::UniqueFd socket;  ///< the child's own end: what we say on it comes after everything that the child said
@@ -88,7 +94,7 @@ class ForkServer {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pidfd, nullptr);
     if (ending.fate == os::Fate::known) say(kid->second.socket.get(), Said::ended, ending.exit_code);
     kids_.erase(kid);
-    if (pidfd == spare_) spare_ = -1;
+    std::replace(spares_.begin(), spares_.end(), pidfd, kEnded);
   }
 
   /// A request. In the server: nothing. In a new child: its socket.
@@ -97,19 +103,31 @@ class ForkServer {
     const os::Packet packet = os::receive_packet(control_.get(), &please, sizeof please, os::Wait::no);
     if (packet.size == -EAGAIN) return {};
     if (packet.size <= 0) end(0);
-    if (ahead_ == 0) {
+    if (spares_.empty()) {
       if (base::UniqueFd socket = fork_spare()) return socket;
-      if (ahead_ == 0) {
+      if (spares_.empty()) {
         say(control_.get(), Said::cannot_fork, error_);
         return {};
       }
     }
-    --ahead_;
-    return fork_spare();
+    // The one that has lain in the control socket longest.
+    if (parent_can_ask_) kids_.erase(spares_.front());
+    spares_.pop_front();
+    return fork_spares();
   }
 
-  /// Makes the child for the next request and sends its socket ahead. In the server: nothing; error_ says why ahead_
-  /// has not grown. In the child: its socket.
+  /// As many as are wanted, or as can be made. In the server: nothing. In the child: its socket.
+  base::UniqueFd fork_spares() {
+    while (spares_.size() < wanted_spares_) {
+      const std::size_t before = spares_.size();
+      if (base::UniqueFd socket = fork_spare()) return socket;
+      if (spares_.size() == before) break;
+    }
+    return {};
+  }
+
+  /// Makes a child for a later request and sends its socket ahead. In the server: nothing; error_ says why there is no
+  /// further spare. In the child: its socket.
   base::UniqueFd fork_spare() {
     os::SocketPair pair = os::packet_socket_pair();
     if (pair.error != 0) {
@@ -144,13 +162,9 @@ class ForkServer {
       os::reap_pid(pid);
       return;
     }
-    ++ahead_;
-    if (parent_can_ask_) {  // then only the spare is of interest
-      kids_.clear();
-      pair.ours.reset();
-    }
-    spare_ = pidfd.get();
-    kids_.emplace(spare_, Kid{std::move(pidfd), std::move(pair.ours)});
+    if (parent_can_ask_) pair.ours.reset();  // then we have nothing to say to it
+    spares_.push_back(pidfd.get());
+    kids_.emplace(spares_.back(), Kid{std::move(pidfd), std::move(pair.ours)});
   }
 
   /// One that was killed before we had its pidfd is reaped already, and its pid may be somebody else's. Sets errno.
@@ -160,12 +174,15 @@ class ForkServer {
     return false;
   }
 
-  /// The child that nobody has asked for waits for an order that will never come.
+  /// The children that nobody has asked for wait for orders that will never come.
   [[noreturn]] void end(int code) {
-    if (ahead_ != 0 && spare_ >= 0) {
-      (void)os::pidfd_send_signal(spare_, SIGKILL);
-      (void)os::wait_ended(spare_, Deadline::never());
-      (void)os::reap(spare_);
+    for (const int spare : spares_) {
+      if (spare != kEnded) (void)os::pidfd_send_signal(spare, SIGKILL);
+    }
+    for (const int spare : spares_) {
+      if (spare == kEnded) continue;
+      (void)os::wait_ended(spare, Deadline::never());
+      (void)os::reap(spare);
     }
     end_of_clone(code);
   }
@@ -189,21 +206,22 @@ class ForkServer {
 
   base::UniqueFd control_;
   base::UniqueFd parent_;
+  const std::size_t wanted_spares_;
   base::UniqueFd epoll_;
   unsigned long descriptor_limit_;
   struct sigaction interrupt_before_ {};
   struct sigaction children_before_ {};
   const bool parent_can_ask_ = os::capabilities().pidfd_info;
-  std::unordered_map<int, Kid> kids_;  ///< by pidfd
-  int ahead_ = 0;                      ///< sockets sent before anybody has asked for them; 1 but for errors
-  int spare_ = -1;                     ///< pidfd of the youngest child, the one that may lie in the control socket
-  int error_ = 0;                      ///< errno of the last failure to make one
+  std::unordered_map<int, Kid> kids_;  ///< by pidfd; if the parent can ask, only spares
+  /// pidfds of the children whose sockets went into the control socket before anybody had asked for them, or kEnded
+  std::deque<int> spares_;
+  int error_ = 0;  ///< errno of the last failure to make one
 };
 
 }  // namespace
 
-base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd) {
-  return ForkServer(std::move(control), std::move(parent_pidfd)).run();
+base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd, std::size_t spares) {
+  return ForkServer(std::move(control), std::move(parent_pidfd), spares).run();
 }
 
 }  // namespace brood::inline v1::process

@@ -10,6 +10,7 @@
 
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
+#include "brood/forkserver.hpp"
 #include "os/process_identity.hpp"
 #include "os/reap.hpp"
 #include "os/socket.hpp"
@@ -17,14 +18,22 @@
 #include "process/conversation.hpp"
 #include "process/launcher.hpp"
 
-namespace brood::inline v1::process {
+namespace brood::inline v1 {
+namespace process {
 namespace {
 
-/// Guarded by the launch mutex. Never destroyed by itself: dismissed at exit.
-std::shared_ptr<Server>& the_server() {
-  static auto* const it = new std::shared_ptr<Server>;
+/// Guarded by the launch mutex.
+struct Current {
+  std::shared_ptr<Server> server;  ///< never destroyed by itself: dismissed at exit
+  Preload wanted;
+  bool outdated = false;  ///< the server was made before `wanted` changed
+};
+
+Current& current_server() {
+  static auto* const it = new Current;
   return *it;
 }
+std::shared_ptr<Server>& the_server() { return current_server().server; }
 
 std::shared_ptr<Server> start_server() {
   Launched launched = launch_by_spawn(Settings());
@@ -32,6 +41,7 @@ std::shared_ptr<Server> start_server() {
   order.kind = Order::Kind::forkserver;
   order.identity.name = "forkserver of " + std::to_string(::getpid());
   order.domain = domain_directory();
+  order.preload = current_server().wanted;
   bring_up(launched, order);
   return std::make_shared<Server>(std::move(launched));
 }
@@ -90,10 +100,19 @@ void Server::forget() noexcept {
 
 Launched launch_by_forkserver() {
   Launched out;
-  auto& server = the_server();
-  if (!server || !server->usable()) server = start_server();
-  out.server = server;
+  Current& current = current_server();
+  if (!current.server || !current.server->usable() || current.outdated) {
+    // One that is outdated ends with the last of its children that still needs it.
+    current.server = start_server();
+    current.outdated = false;
+  }
+  out.server = current.server;
   return out;
+}
+
+std::size_t forkserver_spares() {
+  const std::lock_guard guard(launch_mutex());
+  return current_server().wanted.spares;
 }
 
 pid_t forkserver_pid() {
@@ -115,4 +134,39 @@ void forget_forkserver() noexcept {
   the_server().reset();
 }
 
-}  // namespace brood::inline v1::process
+}  // namespace process
+
+void set_forkserver_preload(std::vector<std::string> modules, PreloadError on_error) {
+  for (const std::string& module : modules) {
+    if (module.empty()) throw UsageError("set_forkserver_preload(): a module without a name");
+  }
+  if (on_error > PreloadError::fail) {
+    throw UsageError("set_forkserver_preload(): " + std::to_string(static_cast<unsigned>(on_error)) +
+                     " is no PreloadError");
+  }
+  const std::lock_guard guard(process::launch_mutex());
+  process::Current& current = process::current_server();
+  current.wanted.modules = std::move(modules);
+  current.wanted.on_error = on_error;
+  current.outdated = true;
+}
+
+void set_forkserver_spares(std::size_t count) {
+  if (count < 1 || count > kMostForkserverSpares) {
+    throw UsageError("set_forkserver_spares(): " + std::to_string(count) + ", but from 1 to " +
+                     std::to_string(kMostForkserverSpares) + " are possible");
+  }
+  const std::lock_guard guard(process::launch_mutex());
+  process::Current& current = process::current_server();
+  current.wanted.spares = static_cast<std::uint32_t>(count);
+  current.outdated = true;
+}
+
+void ensure_forkserver() {
+  process::require_entry(StartMethod::forkserver, "ensure_forkserver(): the server");
+  process::watch_over_children_at_exit();
+  const std::lock_guard guard(process::launch_mutex());
+  (void)process::launch_by_forkserver();
+}
+
+}  // namespace brood::inline v1

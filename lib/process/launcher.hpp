@@ -97,6 +97,8 @@ class Server {
   std::atomic<bool> gone_ = false;
   const pid_t owner_;  ///< only this process ends it; one that the application forked has but a copy
 };
+/// Children that the forkserver keeps ready: that many of them may have been killed meanwhile.
+[[nodiscard]] std::size_t forkserver_spares();
 /// pid of the forkserver if there is one, else 0. For tests.
 [[nodiscard]] pid_t forkserver_pid();
 /// Lets it end. At exit.
@@ -104,9 +106,9 @@ void dismiss_forkserver() noexcept;
 /// In a forked child.
 void forget_forkserver() noexcept;
 
-/// Body of the forkserver: keeps a child ready until the control socket or the parent ends. Returns in each child, with
+/// Body of the forkserver: keeps children ready until the control socket or the parent ends. Returns in each child, with
 /// its socket; the server itself ends inside.
-[[nodiscard]] base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd);
+[[nodiscard]] base::UniqueFd run_forkserver(base::UniqueFd control, base::UniqueFd parent_pidfd, std::size_t spares);
 
 /// Throws OsError for a failed step of making a process, with the remedy for the limit that was met.
 [[noreturn]] void throw_launch_error(int error_number, const std::string& step);

@@ -38,7 +38,9 @@ struct Process::Impl {
         path(is_current ? process::current().path : process::next_child_path()),
         options(checked(std::move(chosen))),
         call(std::move(packed)),
-        name(options.name.empty() ? type + "-" + path : options.name),
+        name(is_current             ? process::current().name
+             : options.name.empty() ? type + "-" + path
+                                    : options.name),
         daemon(options.daemon.value_or(process::current().daemon)) {}
 
   const pid_t creator;
@@ -84,31 +86,12 @@ struct Process::Impl {
     return child;
   }
 
-  /// Errors: UsageError.
-  void require_possible_in_light(StartMethod chosen) const;
   /// What a light child loads. Errors: UsageError if the target is no part of a library; StartError.
   [[nodiscard]] std::string library() const;
   /// Takes the turn to start. Errors: UsageError.
   StartMethod begin_start();
   void end_start(std::shared_ptr<process::Child> made) noexcept;
 };
-
-void Process::Impl::require_possible_in_light(StartMethod chosen) const {
-  if (chosen != StartMethod::fork && process::light_stage() == process::LightStage::loading) {
-    misuse(
-        "Process::start",
-        "cannot be started now: this process is a light child whose library is still being loaded, and it would start "
-        "one of its own as this one was. Cure: start it from the target, not from a static object. No process was "
-        "made.");
-  }
-  if (chosen == StartMethod::spawn || chosen == StartMethod::forkserver) {
-    misuse("Process::start",
-           "cannot be started by " + std::string(to_string(chosen)) +
-               ": this process is a light one and has no program that could be executed again. Cures: "
-               "use StartMethod::light, which is the default here; or StartMethod::fork. No process was "
-               "made.");
-  }
-}
 
 std::string Process::Impl::library() const {
   std::string found = process::library_for(call, options.library.string());
@@ -132,16 +115,7 @@ StartMethod Process::Impl::begin_start() {
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
   const StartMethod chosen = options.start_method.value_or(process::settled_start_method());
-  if (process::light_stage() != process::LightStage::none) require_possible_in_light(chosen);
-  else if (chosen != StartMethod::fork && chosen != StartMethod::light && !process::is_armed()) {
-    misuse("Process::start", "cannot be started by " + std::string(to_string(chosen)) +
-                                 ": the child executes this program again and would run main() instead of the target, "
-                                 "since brood::init() was not "
-                                 "called. Cures: call brood::init(argc, argv) first in main(); or link with brood-main "
-                                 "(-Wl,--wrap=main), which does "
-                                 "it; or use StartMethod::fork, or StartMethod::light for a target in a library. No "
-                                 "process was made.");
-  }
+  process::require_entry(chosen, "Process::start: process '" + name + "'");
   starting = true;
   return chosen;
 }
@@ -317,7 +291,7 @@ std::ostream& operator<<(std::ostream& out, const Process& process) {
   const auto code = it.child && ours ? it.child->exit_code() : std::nullopt;
   out << '<' << it.type << " name='" << (it.is_current ? current_process_name() : it.name) << "'";
   if (it.child) out << " pid=" << it.child->pid();
-  out << " parent=" << it.creator;
+  out << " parent=" << (it.is_current ? process::current().parent_pid : it.creator);
   if (it.closed) out << " closed";
   else if (it.is_current) out << " started";
   else if (!ours) out << " unknown";

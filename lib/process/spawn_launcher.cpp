@@ -107,6 +107,11 @@ void throw_launch_error(int error_number, const std::string& step) {
       break;
     case ENFILE: remedy = " (the machine has no descriptor left: fs.file-max)"; break;
     case ENOMEM: remedy = " (out of memory; the start method forkserver needs least)"; break;
+    case ENOSYS:
+      remedy =
+          " (brood needs Linux 5.4; valgrind before 3.22 hides the system call pidfd_open from programs: use "
+          "StartMethod::spawn there)";
+      break;
     case E2BIG: remedy = " (command line and environment are too long)"; break;
     default: break;
   }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -16,6 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "brood/event.hpp"
+#include "brood/finalizer.hpp"
+#include "brood/forkserver.hpp"
 #include "brood/init.hpp"
 #include "brood/process.hpp"
 
@@ -32,6 +36,17 @@ struct Static {
   ~Static() { line("static destroyed in " + brood::current_process_name()); }
 } g_static;
 
+/// Registered before main, so that a forkserver's children have it, too; the cases that are about something else do not
+/// see it.
+bool g_hook_speaks = std::getenv("BROOD_TEST_HOOK") != nullptr;
+[[maybe_unused]] const bool g_hooked = [] {
+  brood::register_after_fork([] {
+    if (g_hook_speaks) line("hook of static initialisation");
+  });
+  return true;
+}();
+
+std::string g_program;
 std::vector<std::string> g_arguments;
 brood::StartMethod g_method = brood::StartMethod::fork;
 
@@ -123,6 +138,52 @@ int exit_handlers() {
   });
 }
 
+/// The objects are never destroyed, so all of these run at exit; the last of the early ones lets the child go on, which is
+/// joined before the late one.
+int finalizers() {
+  static auto& started = *new brood::Event;
+  static auto& may_end = *new brood::Event;
+  const auto at_exit = [](const char* text, int priority) {
+    new brood::Finalizer([text] { line(std::string(text) + " of " + brood::current_process_name()); }, priority);
+  };
+  at_exit("priority -1", -1);
+  new brood::Finalizer([] {
+    line("oldest of " + brood::current_process_name());
+    may_end.set();
+  });
+  at_exit("newest", 0);
+  at_exit("priority 5", 5);
+  new brood::Finalizer([] { throw std::runtime_error("an action that throws"); }, 9);
+  auto* const child = new brood::Process(
+      {.name = "child", .start_method = g_method},
+      [](brood::Event& runs, brood::Event& end) {
+        line("child: early");
+        runs.set();
+        end.wait();
+        line("child: joined");
+      },
+      started, may_end);
+  child->start();
+  started.wait();
+  return 0;
+}
+
+int finalizer_of_child() {
+  static const brood::Finalizer ours([] { line("finalizer of " + brood::current_process_name()); });
+  return run([] { static const brood::Finalizer its([] { line("finalizer of " + brood::current_process_name()); }); });
+}
+
+int after_fork() {
+  brood::register_after_fork([] { throw 7; });
+  brood::register_after_fork([] { line("second hook in " + brood::current_process_name()); });
+  return run([] { line("target runs"); });
+}
+
+int preload_warning() {
+  brood::set_forkserver_preload({"/nonexistent/module.so"}, brood::PreloadError::warn);
+  return run([] {});
+}
+
 int signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { line("handler of the parent in " + brood::current_process_name()); };
@@ -156,6 +217,14 @@ int without_file() {
   return run([] { std::exit(6); });
 }
 
+/// Another program takes the name of our file.
+int replaced_file() {
+  std::filesystem::copy_file("/bin/true", g_program + ".new");
+  std::filesystem::rename(g_program + ".new", g_program);
+  line("replaced");
+  return run([] { std::exit(6); });
+}
+
 int command_line() {
   return run([] {
     std::FILE* file = std::fopen("/proc/self/cmdline", "r");
@@ -177,6 +246,7 @@ int main(int argc, char** argv) {
   for (const auto method : brood::get_all_start_methods()) {
     if (to_string(method) == std::string_view(argv[1])) g_method = method;
   }
+  g_program = argv[0];
   g_arguments.assign(argv + 3, argv + argc);
   const std::map<std::string, std::function<int()>> cases = {
       {"return", [] { return run([] {}); }},
@@ -193,9 +263,14 @@ int main(int argc, char** argv) {
       {"daemon-of-killed", daemon_of_killed_parent},
       {"stdio", stdio_of_children},
       {"exit-handlers", exit_handlers},
+      {"finalizers", finalizers},
+      {"finalizer-of-child", finalizer_of_child},
+      {"after-fork", after_fork},
+      {"preload-warning", preload_warning},
       {"signals", signals},
       {"cmdline", command_line},
       {"without-file", without_file},
+      {"replaced-file", replaced_file},
   };
   const auto found = cases.find(argv[2]);
   return found == cases.end() ? 64 : found->second();
