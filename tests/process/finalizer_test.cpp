@@ -118,7 +118,8 @@ TEST_P(Ends, HooksRunInForkedChildrenInTheirOrder) {
                               {.environment = {"BROOD_TEST_HOOK=1"}});
   EXPECT_EQ(ran.code, 0) << ran.err;
   std::string hooks;
-  if (GetParam() != StartMethod::spawn) hooks = "hook of static initialisation\n";
+  const bool is_forked = GetParam() == StartMethod::fork || GetParam() == StartMethod::forkserver;
+  if (is_forked) hooks = "hook of static initialisation\n";
   if (GetParam() == StartMethod::fork) hooks += "second hook in child\n";
   EXPECT_TRUE(ran.out.starts_with("main runs\n" + hooks + "target runs\n")) << ran.out << ran.err;
   EXPECT_EQ(ran.err.find(" failed: int\n") != std::string::npos, GetParam() == StartMethod::fork) << ran.err;
