@@ -4,10 +4,11 @@
 // Output:
 // the library works for 42
 // the same through a pointer: 43
-#include <iostream>
+#include <string>
 
-#include "15_other_module_library.hpp"
 #include "brood/brood.hpp"
+
+void library_work(const std::string& text, int number);  // in the library
 
 int main(int argc, char** argv) {
   brood::init(argc, argv);

@@ -30,7 +30,7 @@ struct Current {
 };
 
 Current& current_server() {
-  static auto* const it = new Current;
+  static auto* const it = new Current;  // the first call is under the launch mutex
   return *it;
 }
 std::shared_ptr<Server>& the_server() { return current_server().server; }

@@ -39,19 +39,19 @@ Lines guarded_in(const std::string& archive) {
 
 /// Made when the program is loaded, of one thread alone, or made under a mutex that fork takes.
 constexpr std::array kHarmless = {
-    "base::hold_across_fork",                        // called at load
-    "os::capabilities()",                            // at load
-    "min_stack_function()",                          // at load
-    "shm::(anonymous namespace)::lists()",           // at load
-    "registry::(anonymous namespace)::mapping()",    // at load
-    "process::(anonymous namespace)::family()",      // at load
-    "process::(anonymous namespace)::state()",       // at load
-    "process::(anonymous namespace)::estate()",      // at load
-    "process::(anonymous namespace)::ends()",        // at load
-    "process::(anonymous namespace)::executable",    // under the launch mutex
-    "process::(anonymous namespace)::the_server()",  // under the launch mutex
-    "LoadedModules::mine()",                         // of its thread
-    "spares<",                                       // of its thread
+    "base::hold_across_fork",                            // called at load
+    "os::capabilities()",                                // at load
+    "min_stack_function()",                              // at load
+    "shm::(anonymous namespace)::lists()",               // at load
+    "registry::(anonymous namespace)::mapping()",        // at load
+    "process::(anonymous namespace)::family()",          // at load
+    "process::(anonymous namespace)::state()",           // at load
+    "process::(anonymous namespace)::estate()",          // at load
+    "process::(anonymous namespace)::ends()",            // at load
+    "process::(anonymous namespace)::executable",        // under the launch mutex
+    "process::(anonymous namespace)::current_server()",  // under the launch mutex
+    "LoadedModules::mine()",                             // of its thread
+    "spares<",                                           // of its thread
 };
 
 bool is_harmless(const std::string& guarded) {
