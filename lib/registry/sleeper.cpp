@@ -21,6 +21,9 @@ constexpr std::int64_t kPollNs = 20'000'000;
 constexpr std::int64_t kFirstPauseNs = 100'000;
 constexpr std::int64_t kLastPauseNs = 5'000'000;
 
+/// The record is given back when the thread's objects are destroyed, which is before its exit handlers run.
+thread_local constinit bool t_record_is_gone = false;
+
 /// The calling thread's record in its process's slot, given back when the thread ends.
 class OwnRecord {
  public:
@@ -28,6 +31,7 @@ class OwnRecord {
   OwnRecord(const OwnRecord&) = delete;
   OwnRecord& operator=(const OwnRecord&) = delete;
   ~OwnRecord() {
+    t_record_is_gone = true;
     const Id me = self_if_joined();
     if (record_ == nullptr || of_ != me || me == kNobody) return;
     record_->tid.store(0);
@@ -83,7 +87,7 @@ Sleeper::~Sleeper() {
 
 void Sleeper::publish(Id blocked_on) noexcept {
   if (record_ == nullptr && unrecorded_in_ == nullptr) {
-    record_ = t_record.get();
+    record_ = t_record_is_gone ? nullptr : t_record.get();
     if (record_ == nullptr) {
       unrecorded_in_ = &slot(self_if_joined());
       unrecorded_in_->unrecorded_sleepers.fetch_add(1);

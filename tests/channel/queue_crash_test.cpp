@@ -2,9 +2,11 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <iterator>
 #include <list>
 #include <random>
+#include <stdexcept>
 #include <string>
 
 #include "brood/domain.hpp"
@@ -49,6 +51,26 @@ TYPED_TEST(EveryQueue, DeadSleepersLoseNoWakeUp) {
     first.shoot();
     EXPECT_EQ(second.wait(), 0) << "round " << round;
   }
+}
+
+// exit() destroys the thread's own objects, the spare buffers among them, before it calls the handlers.
+TEST_F(QueueCrash, AnExitHandlerPutsAndGets) {
+  static brood::Queue<std::string>* g_queue = nullptr;
+  brood::Queue<std::string> queue;
+  g_queue = &queue;
+  Child child([](Line&) {
+    g_queue->put("before exit");
+    if (g_queue->get() != "before exit") throw std::runtime_error("another item");
+    std::atexit([] {
+      for (int i = 0; i < 3; ++i) {
+        g_queue->put(std::string(100, 'x'));
+        if (g_queue->get().size() != 100) std::_Exit(7);
+      }
+      g_queue->put("from an exit handler");
+    });
+  });
+  EXPECT_EQ(child.wait(), 0);
+  EXPECT_EQ(queue.get(), "from an exit handler");
 }
 
 TEST_F(QueueCrash, DeadSleepingPuttersLoseNoWakeUp) {
