@@ -67,7 +67,15 @@ Ending ask_ending(int pidfd) noexcept {
   if (!capabilities().pidfd_info) return {Fate::unknown, 0};
   PidfdInfo info{};
   info.mask = kPidfdInfoExit;
-  if (::ioctl(pidfd, kPidfdGetInfo, &info) != 0) return {Fate::unknown, 0};
+  int failed = ::ioctl(pidfd, kPidfdGetInfo, &info);
+  // The kernel looks for the status first and for the task then: of one that was reaped in between it finds neither, and
+  // says ESRCH. By now the status is there.
+  if (failed != 0 && errno == ESRCH) {
+    info = {};
+    info.mask = kPidfdInfoExit;
+    failed = ::ioctl(pidfd, kPidfdGetInfo, &info);
+  }
+  if (failed != 0) return {Fate::unknown, 0};
   if ((info.mask & kPidfdInfoExit) == 0) return {Fate::running, 0};
   return from_wait_status(info.exit_code);
 }
