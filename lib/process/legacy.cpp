@@ -13,8 +13,14 @@ namespace {
 struct Estate {
   std::mutex mutex;
   std::vector<Legacy> left;
+  std::map<std::string_view, Will> wills;
   std::map<std::string_view, Heir> heirs;
 };
+
+void put(std::vector<Legacy>& into, std::string_view name, std::vector<std::byte> bytes) {
+  std::erase_if(into, [&](const Legacy& one) { return one.name == name; });
+  if (!bytes.empty()) into.push_back({std::string(name), std::move(bytes)});
+}
 
 Estate& estate() {
   // Never destroyed: exit handlers start processes, too.
@@ -33,8 +39,13 @@ Estate& estate() {
 void bequeath(std::string_view name, std::vector<std::byte> bytes) {
   Estate& it = estate();
   const std::lock_guard guard(it.mutex);
-  std::erase_if(it.left, [&](const Legacy& one) { return one.name == name; });
-  if (!bytes.empty()) it.left.push_back({std::string(name), std::move(bytes)});
+  put(it.left, name, std::move(bytes));
+}
+
+bool bequeath_at_start(std::string_view name, Will will) {
+  Estate& it = estate();
+  const std::lock_guard guard(it.mutex);
+  return it.wills.emplace(name, will).second;
 }
 
 bool expect_legacy(std::string_view name, Heir heir) {
@@ -44,9 +55,17 @@ bool expect_legacy(std::string_view name, Heir heir) {
 }
 
 std::vector<Legacy> all_legacies() {
-  Estate& it = estate();
-  const std::lock_guard guard(it.mutex);
-  return it.left;
+  std::vector<Legacy> left;
+  std::map<std::string_view, Will> wills;
+  {
+    Estate& it = estate();
+    const std::lock_guard guard(it.mutex);
+    left = it.left;
+    wills = it.wills;
+  }
+  // Without the mutex: rooms above take theirs first.
+  for (const auto& [name, will] : wills) put(left, name, will());
+  return left;
 }
 
 void inherit_legacies(std::vector<Legacy> left) {

@@ -19,6 +19,10 @@ struct Legacy {
 /// From now on children get these bytes under this name, in the place of earlier ones; empty bytes: nothing any more.
 /// A handle among them must stay valid as long as children are started: a child opens it before start() returns.
 void bequeath(std::string_view name, std::vector<std::byte> bytes);
+/// The same, asked for anew at each start. For static initialisation; `name` lives for ever. The will must not start
+/// processes itself; what it throws is thrown by start().
+using Will = std::vector<std::byte> (*)();
+bool bequeath_at_start(std::string_view name, Will will);
 
 /// Called in each child of this program that is left something under this name, before its target runs and while
 /// start() waits; what it throws becomes start()'s StartError. For static initialisation; `name` lives for ever.
