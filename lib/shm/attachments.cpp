@@ -63,8 +63,10 @@ Lists& lists() {
 bool g_exit_handler_registered = false;  // under the lists' mutex
 
 constinit std::atomic<void (*)() noexcept> g_farewell = nullptr;
+constinit std::atomic<bool> g_has_let_go = false;
 
 void let_go_of_mappings() noexcept {
+  g_has_let_go.store(true);
   std::vector<std::string> files;
   {
     auto& all = lists();
@@ -160,6 +162,8 @@ void let_go_of_everything() noexcept {
   let_go_of_mappings();
   remove_domain_if_empty();
 }
+
+bool has_let_go() noexcept { return g_has_let_go.load(); }
 
 void set_farewell(void (*leave)() noexcept) noexcept { g_farewell.store(leave); }
 

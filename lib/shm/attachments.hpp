@@ -25,6 +25,8 @@ void forget_orphan(const std::string& file) noexcept;
 /// Runs at exit after the objects with static storage that were made before: replaces every mapping by private zeros,
 /// so that threads still running do no harm, then frees what nobody uses.
 void register_exit_handler();
+/// True once that has begun: no object that was open until then can be used any more. (Ones made later can.)
+[[nodiscard]] bool has_let_go() noexcept;
 /// What is called when no object is mapped any more, before the registry's mapping goes.
 void set_farewell(void (*leave)() noexcept) noexcept;
 /// The same at once, for a process that ends without running its exit handlers.
