@@ -319,7 +319,7 @@ void fill(brood::Event& begin) {
   log_numbers(2, 20);
 }
 
-/// One that waits because the queue is full; behind it, four in the queue, and one in the hands of the sink.
+/// Never destroyed, as the sink uses it to the end. One that waits because the queue is full; behind it, four in the queue, and one in the hands of the sink.
 struct Full {
   explicit Full(brood::WhenFull policy) {
     brood::set_log_queue({.capacity = 4, .byte_budget = 1 << 20, .when_full = policy});
@@ -335,8 +335,8 @@ struct Full {
 };
 
 int full_block() {
-  static Full full(brood::WhenFull::block);
-  support::await([] { return support::is_asleep(static_cast<pid_t>(full.child->pid().value())); });
+  Full& full = *new Full(brood::WhenFull::block);
+  support::await([&] { return support::is_asleep(static_cast<pid_t>(full.child->pid().value())); });
   say("it waits");
   full.go_on.set();
   full.child->join();
@@ -344,20 +344,20 @@ int full_block() {
 }
 
 int full_gatherer_killed() {
-  static Full full(brood::WhenFull::block);
-  support::await([] { return support::is_asleep(static_cast<pid_t>(full.child->pid().value())); });
+  Full& full = *new Full(brood::WhenFull::block);
+  support::await([&] { return support::is_asleep(static_cast<pid_t>(full.child->pid().value())); });
   die();
 }
 
 int full_fail() {
-  static Full full(brood::WhenFull::fail);
+  Full& full = *new Full(brood::WhenFull::fail);
   full.child->join();
   full.go_on.set();
   return 0;
 }
 
 int full_drop() {
-  static Full full(brood::WhenFull::drop_newest);
+  Full& full = *new Full(brood::WhenFull::drop_newest);
   full.child->join();
   full.go_on.set();
   return 0;
