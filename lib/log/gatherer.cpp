@@ -102,7 +102,8 @@ void Gatherer::end() noexcept {
     ::pthread_join(thread_, nullptr);
   }
   const Hold hold;
-  if (!hold.is_nested()) take_what_has_arrived();  // if the thread had failed
+  // The queue ends in the middle of what the thread takes: that is not flushed yet. (Or the thread had failed.)
+  if (!hold.is_nested()) flush();
   has_ended_ = true;
 }
 
