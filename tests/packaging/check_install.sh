@@ -11,6 +11,7 @@ shift 3
 outside=$source/tests/packaging/outside.cpp
 net=$source/tests/packaging/outside_net.cpp
 light=$source/tests/packaging/outside_light.cpp
+log=$source/tests/packaging/outside_log.cpp
 expected='outside: three processes by brood 0.1.0'
 
 work=$(mktemp -d)
@@ -53,6 +54,12 @@ run_light() {
   say "$library: $answer"
 }
 
+run_log() {
+  answer=$(LD_LIBRARY_PATH=${libdir:-} "$1") || { echo "$1 failed with $?"; exit 1; }
+  [ "$answer" = 'outside: record 42 by a child' ] || { echo "$1 printed: $answer"; exit 1; }
+  say "$1: $answer"
+}
+
 # needs PROGRAM LIBRARY: it is linked with the shared library (or, with !, is not)
 linked() {
   if readelf -d "$1" | grep -q 'NEEDED.*libbrood\.so\.0'; then found=shared; else found=static; fi
@@ -89,13 +96,20 @@ case "$way" in
       linked "$work/net" shared
       run_net "$work/net"
     fi
+    if pkg-config --exists brood-log; then
+      # shellcheck disable=SC2046
+      "$@" -std=c++20 "$log" -o "$work/log" $(pkg-config --cflags --libs brood-log)
+      linked "$work/log" shared
+      run_log "$work/log"
+    fi
+    ! readelf -d "$libdir/libbrood.so.0" | grep -q 'NEEDED.*libspdlog' || { echo "libbrood itself needs spdlog"; exit 1; }
     ! readelf -d "$libdir/libbrood.so.0" | grep -q 'NEEDED.*libssl' || { echo "libbrood itself needs OpenSSL"; exit 1; }
     pkg-config --libs brood-main | grep -q -e '-Wl,--wrap=main' || { echo "brood-main.pc does not wrap main"; exit 1; }
     ;;
   cmake)
     install_tree
     mkdir "$work/project"
-    cp "$outside" "$net" "$work/project/"
+    cp "$outside" "$net" "$log" "$work/project/"
     cat >"$work/project/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.18)
 project(outside CXX)
@@ -107,6 +121,10 @@ endforeach()
 if(TARGET brood::net)
   add_executable(outside-net outside_net.cpp)
   target_link_libraries(outside-net PRIVATE brood::net)
+endif()
+if(TARGET brood::log)
+  add_executable(outside-log outside_log.cpp)
+  target_link_libraries(outside-log PRIVATE brood::log)
 endif()
 get_target_property(options brood::main INTERFACE_LINK_OPTIONS)
 if(NOT "-Wl,--wrap=main" IN_LIST options)
@@ -123,6 +141,7 @@ CMAKE
     linked "$work/build/outside-static" static
     run "$work/build/outside-static"
     [ ! -f "$work/build/outside-net" ] || run_net "$work/build/outside-net"
+    [ ! -f "$work/build/outside-log" ] || run_log "$work/build/outside-log"
     # A version that may break its users is refused.
     sed -i 's/find_package(brood 0.1/find_package(brood 0.2/' "$work/project/CMakeLists.txt"
     if cmake -S "$work/project" -B "$work/other" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null 2>&1; then
