@@ -176,6 +176,45 @@ int killed() {
   return 0;
 }
 
+/// Logs numbers until somebody kills it; `logged` is the last one whose log call has returned.
+void count(brood::Value<int>& logged) {
+  for (int i = 1;; ++i) {
+    get_logger()->info("{}", i);
+    logged.set(i);
+  }
+}
+
+int killed_anywhere() {
+  log_plainly();
+  for (int round = 0; round < 20; ++round) {
+    brood::Value<int> logged(0);
+    const std::string name = "victim " + std::to_string(round);
+    brood::Process victim = start(name, count, logged);
+    support::await([&] { return logged.get() > 50 + 37 * round; });
+    victim.kill();
+    victim.join();
+    say(name + " " + std::to_string(logged.get()));
+  }
+  return 0;
+}
+
+int gatherer_killed_anywhere() {
+  brood::log_to_file(g_file);
+  // Never destroyed: nothing is, in a process that is killed.
+  auto& logged = *new brood::Value<int>(0);
+  (void)new brood::Process(start(
+      "child",
+      [](brood::Value<int>& last) {
+        for (int i = 1; i <= 3000; ++i) {
+          get_logger()->info("record {}", i);
+          last.set(i);
+        }
+      },
+      logged));
+  support::await([&] { return logged.get() > 500; });
+  die();
+}
+
 int other_ends() {
   log_plainly();
   CHECK(run("exits", [] { get_logger()->info("before exit"), std::exit(3); }) == 3);
@@ -683,6 +722,8 @@ int main(int argc, char** argv) {
       {"local-sinks", local_sinks},
       {"gather", gather},
       {"killed", killed},
+      {"killed-anywhere", killed_anywhere},
+      {"gatherer-killed-anywhere", gatherer_killed_anywhere},
       {"other-ends", other_ends},
       {"levels", levels},
       {"several-sinks", several_sinks},

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "process/process_support.hpp"
+#include "support/forks_with_threads.hpp"
 
 namespace {
 
@@ -98,7 +99,12 @@ class Log : public process_test::EveryMethod {
  private:
   std::string directory_;
 };
+#if SUPPORT_FORKS_WITH_THREADS
 INSTANTIATE_FOR_EVERY_METHOD(Log);
+#else
+INSTANTIATE_TEST_SUITE_P(Methods, Log, ::testing::Values(StartMethod::spawn, StartMethod::forkserver),
+                         process_test::method_name);
+#endif
 
 }  // namespace
 
@@ -171,6 +177,22 @@ TEST_P(Log, AKilledProcessLosesNothingThatItLogged) {
   Lines expected;
   for (int i = 0; i < 20; ++i) expected = expected + numbered("info|victim|brood|" + std::to_string(i) + ".", 1, 5);
   EXPECT_EQ(lines(), expected);
+}
+
+TEST_P(Log, WhatAProcessThatIsKilledAnywhereHadLoggedIsThere) {
+  const Lines victims = lines_of(run_well("killed-anywhere"));
+  EXPECT_EQ(victims.size(), 20U);
+  const Lines all = lines();
+  for (const std::string& victim : victims) {
+    const std::size_t space = victim.rfind(' ');
+    const std::string who = "info|" + victim.substr(0, space) + "|brood|";
+    const int logged = std::stoi(victim.substr(space + 1));
+    const Lines got = only(all, who);
+    // The record of the call that it was killed in may be there, too.
+    EXPECT_GE(static_cast<int>(got.size()), logged) << victim;
+    EXPECT_LE(static_cast<int>(got.size()), logged + 1) << victim;
+    EXPECT_EQ(got, numbered(who, 1, static_cast<int>(got.size())));
+  }
 }
 
 TEST_P(Log, NoOtherEndOfAProcessLosesRecordsEither) {
@@ -273,6 +295,20 @@ TEST_P(Log, WhatAKilledGathererHadNotWrittenIsWrittenByWhoRemains) {
   EXPECT_EQ(plain(ran.err), Lines{kDied} + numbered("info|child|record ", 1, 50));
 }
 
+TEST_P(Log, AGathererKilledAnywhereLosesAtMostTheRecordInItsHands) {
+  const Ran ran = run("gatherer-killed-anywhere");
+  EXPECT_EQ(ran.code, -SIGKILL);
+  const std::string file = text();
+  // The last line may be a half: of the record in its hands.
+  const Lines written = only(plain(file.substr(0, file.rfind('\n') + 1)), "record");
+  const Lines rest = only(plain(ran.err), "record");
+  const int first = static_cast<int>(written.size());
+  EXPECT_EQ(written, numbered("info|child|record ", 1, first));
+  const int then = rest.empty() ? 0 : std::stoi(rest.front().substr(rest.front().rfind(' ')));
+  EXPECT_EQ(rest, numbered("info|child|record ", then, 3000));
+  EXPECT_TRUE(then == first + 1 || then == first + 2) << first << " are in the file, and then comes " << then;
+}
+
 TEST_P(Log, AfterTheGatherersEndTheSame) {
   const Ran ran = run("gatherer-ended");
   EXPECT_EQ(ran.code, 0);
@@ -316,6 +352,7 @@ TEST_P(Log, ExitCalledByASinkHangsNobody) {
 
 // --- fork
 
+#if SUPPORT_FORKS_WITH_THREADS
 TEST_P(Log, ProcessesThatTheApplicationForksGoOnAsTheirParent) {
   run_well("application-forks");
   EXPECT_EQ(
@@ -341,6 +378,8 @@ TEST_P(Log, ForkWhileAnotherThreadSendsIsSafe) {
   EXPECT_EQ(only(all, "|fork "), numbered("info|MainProcess|brood|fork ", 0, 49));
   EXPECT_EQ(only(all, "|noise").size() + 50, all.size());
 }
+
+#endif
 
 // --- sinks that misbehave, and misuse
 
