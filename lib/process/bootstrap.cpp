@@ -33,6 +33,7 @@ std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Ori
   if (order.settings) apply(*order.settings);
   received.passengers.clear();
   become(std::move(order.identity), std::move(received.parent_pidfd));
+  set_authkey(std::move(order.authkey));
   arrange_exit(socket, origin);
   if (!order.domain.empty()) set_domain_directory(order.domain);
   inherit_start_method(order.start_method);

@@ -19,7 +19,7 @@ namespace brood::inline v1::process {
 namespace {
 
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
-constexpr std::uint32_t kProtocol = 5;
+constexpr std::uint32_t kProtocol = 6;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
 constexpr char kPassengerMark = 1;                 // a packet needs a byte
 constexpr std::size_t kFirstBytes = 4UL * 1024;
@@ -40,13 +40,14 @@ struct Head {
 
 std::vector<std::byte> encode_order(const Order& order) {
   Encoder out;
-  out.array_header(12);
+  out.array_header(13);
   out.uint(static_cast<std::uint64_t>(order.kind));
   out.str(order.identity.name);
   out.str(order.identity.path);
   out.boolean(order.identity.daemon);
   out.sint(order.identity.parent_pid);
   out.str(order.identity.parent_name);
+  out.bin(std::as_bytes(std::span(order.authkey)));
   out.uint(static_cast<std::uint64_t>(order.start_method));
   out.str(order.domain);
   detail::encode(out, order.settings);
@@ -65,13 +66,15 @@ std::vector<std::byte> encode_order(const Order& order) {
 Order decode_order(std::span<const std::byte> bytes) {
   Decoder in(bytes);
   Order order;
-  in.expect_array(12, "an order of the process room");
+  in.expect_array(13, "an order of the process room");
   order.kind = static_cast<Order::Kind>(in.integer<std::uint8_t>());
   order.identity.name = in.str();
   order.identity.path = in.str();
   order.identity.daemon = in.boolean();
   order.identity.parent_pid = in.sint();
   order.identity.parent_name = in.str();
+  const auto key = in.bin();
+  order.authkey.assign(reinterpret_cast<const char*>(key.data()), key.size());
   order.start_method = static_cast<StartMethod>(in.integer<std::uint8_t>());
   order.domain = in.str();
   order.settings = detail::decode<std::optional<Settings>>(in);

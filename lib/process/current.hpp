@@ -24,6 +24,10 @@ struct Identity {
 /// `parent_pidfd` may be none, if the parent could not make one.
 void become(Identity identity, base::UniqueFd parent_pidfd);
 void rename_current(std::string name);
+
+/// The key of this process for talking to its relatives: its parent's, or chosen, or random bytes made now.
+[[nodiscard]] std::string authkey();
+void set_authkey(std::string key);
 /// By which the parent is watched. Errors: OsError if there is none.
 [[nodiscard]] int parent_pidfd();
 

@@ -154,6 +154,7 @@ void Process::start() {
     const process::Identity self = process::current();
     process::Order order;
     order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
+    order.authkey = process::authkey();
     order.start_method = process::settled_start_method();
     // Another user's domain is closed to us, and ours to him.
     if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();
