@@ -48,7 +48,7 @@ std::vector<std::byte> encode_order(const Order& order) {
   out.sint(order.identity.parent_pid);
   out.str(order.identity.parent_name);
   out.bin(std::as_bytes(std::span(order.authkey)));
-  out.uint(static_cast<std::uint64_t>(order.start_method));
+  detail::encode(out, order.start_method);
   out.str(order.domain);
   detail::encode(out, order.settings);
   out.array_header(order.legacies.size());
@@ -75,7 +75,7 @@ Order decode_order(std::span<const std::byte> bytes) {
   order.identity.parent_name = in.str();
   const auto key = in.bin();
   order.authkey.assign(reinterpret_cast<const char*>(key.data()), key.size());
-  order.start_method = static_cast<StartMethod>(in.integer<std::uint8_t>());
+  order.start_method = detail::decode<std::optional<StartMethod>>(in);
   order.domain = in.str();
   order.settings = detail::decode<std::optional<Settings>>(in);
   for (std::size_t left = in.array_header(); left > 0; --left) {
@@ -91,7 +91,7 @@ Order decode_order(std::span<const std::byte> bytes) {
   in.finish();
   if (order.kind != Order::Kind::child && order.kind != Order::Kind::forkserver)
     in.fail("a kind of process", "another number");
-  if (order.start_method > StartMethod::forkserver) in.fail("a start method", "another number");
+  if (order.start_method && *order.start_method > StartMethod::forkserver) in.fail("a start method", "another number");
   return order;
 }
 

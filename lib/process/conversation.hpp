@@ -33,7 +33,7 @@ struct Order {
   Kind kind = Kind::child;
   Identity identity;
   std::string authkey;                      ///< a secret: a forkserver is told none, nobody prints it
-  StartMethod start_method = StartMethod::forkserver;  ///< its default for children of its own
+  std::optional<StartMethod> start_method;  ///< its default for children of its own; nothing: not settled
   std::string domain;
   /// For the child to apply; nothing if its launcher has. Streams are numbers of passengers.
   std::optional<Settings> settings;

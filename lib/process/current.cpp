@@ -123,7 +123,7 @@ StartMethod settled_start_method() {
   return *it.method;
 }
 
-void inherit_start_method(StartMethod method) {
+void inherit_start_method(std::optional<StartMethod> method) {
   const std::lock_guard guard(state().mutex);
   state().method = method;
 }
@@ -206,12 +206,12 @@ void reset_start_method() {
   it.method.reset();
 }
 
-void set_executable(std::string_view path) {
-  if (!path.empty() && path.front() != '/')
-    throw UsageError("set_executable(): the path must be absolute, got '" + std::string(path) + "'");
+void set_executable(const std::filesystem::path& path) {
+  if (!path.empty() && !path.is_absolute())
+    throw UsageError("set_executable(): the path must be absolute, got '" + path.string() + "'");
   auto& it = process::state();
   const std::lock_guard guard(it.mutex);
-  it.executable = path;
+  it.executable = path.string();
 }
 
 StartMethod get_start_method() { return process::settled_start_method(); }

@@ -35,7 +35,7 @@ void set_authkey(std::string key);
 [[nodiscard]] std::string next_child_path();
 
 [[nodiscard]] StartMethod settled_start_method();
-void inherit_start_method(StartMethod method);
+void inherit_start_method(std::optional<StartMethod> method);
 
 /// The door is there: init() ran in this program.
 void arm(std::vector<std::string> arguments);

@@ -98,7 +98,7 @@ StartMethod Process::Impl::begin_start() {
   if (self.daemon)
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
-  const StartMethod chosen = options.start_method.value_or(process::settled_start_method());
+  const StartMethod chosen = options.start_method ? *options.start_method : process::settled_start_method();
   process::require_entry(chosen, "Process::start: process '" + name + "'");
   starting = true;
   return chosen;
@@ -155,7 +155,8 @@ void Process::start() {
     process::Order order;
     order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
     order.authkey = process::authkey();
-    order.start_method = process::settled_start_method();
+    // A method that was named for this one process settles nothing.
+    order.start_method = get_start_method_if_set();
     // Another user's domain is closed to us, and ours to him.
     if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();
     order.legacies = process::all_legacies();
