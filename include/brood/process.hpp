@@ -20,6 +20,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <iosfwd>
 #include <memory>
@@ -41,19 +42,20 @@ namespace brood::inline v1 {
 
 /// The method of processes that name none; forkserver unless chosen otherwise. Asking settles it.
 [[nodiscard]] StartMethod get_start_method();
-/// The same without settling anything: nothing if nobody has chosen, asked or started yet.
+/// The same without settling anything: nothing if nobody has chosen, asked, or started a process
+/// without naming one yet.
 [[nodiscard]] std::optional<StartMethod> get_start_method_if_set();
 /// All methods of this platform, the default first.
 [[nodiscard]] std::vector<StartMethod> get_all_start_methods();
 /// Choose the method once, early in main(). Children inherit the choice.
-/// Errors: UsageError if it was settled before (chosen, asked for, or used by a start()), unless forced.
+/// Errors: UsageError if it was settled before (chosen, asked for, or used by a start() that named none), unless forced.
 void set_start_method(StartMethod method, bool force = false);
 /// As if nobody had chosen yet.
 void reset_start_method();
 /// The program that spawn executes, and the forkserver from its next start on, in place of this one's own file; empty: back
 /// to that. It must be this very build (start() compares build ids): a copy, a link, a wrapper that ends in exec.
 /// Errors: UsageError if the path is not absolute.
-void set_executable(std::string_view path);
+void set_executable(const std::filesystem::path& path);
 
 namespace detail {
 

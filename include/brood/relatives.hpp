@@ -23,6 +23,14 @@ class CurrentProcess {
   void set_name(std::string_view name);
   [[nodiscard]] std::int64_t pid() const noexcept;
   [[nodiscard]] bool daemon() const;
+  /// The secret that this process shares with those that Process starts from it: a key for Listener and connect(). Bytes,
+  /// not text; the library prints it nowhere.
+  ///
+  /// 32 random bytes, made when they are first asked for or a child is first started. A child has its parent's as it was at
+  /// start(), whatever the method; what the application forks by itself has a copy once they have been made.
+  [[nodiscard]] std::string authkey() const;
+  /// Another one, for this process and the children that it starts from now on; an empty key is a key.
+  void set_authkey(std::string key);
   [[nodiscard]] bool is_alive() const noexcept { return true; }
   [[nodiscard]] std::optional<int> exitcode() const noexcept { return std::nullopt; }
   /// As Process prints itself: `<Process name='MainProcess' pid=70 started>`.

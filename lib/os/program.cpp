@@ -148,6 +148,18 @@ AllSignalsBlocked::AllSignalsBlocked() noexcept {
 
 AllSignalsBlocked::~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
+GroupSignalsIgnored::GroupSignalsIgnored() noexcept {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGINT, &ignore, &interrupt_before_);
+  ::sigaction(SIGTERM, &ignore, &terminate_before_);
+}
+
+GroupSignalsIgnored::~GroupSignalsIgnored() {
+  ::sigaction(SIGINT, &interrupt_before_, nullptr);
+  ::sigaction(SIGTERM, &terminate_before_, nullptr);
+}
+
 void reset_signals_after_fork() noexcept {
   for (int number = 1; number < NSIG; ++number) {
     struct sigaction action {};

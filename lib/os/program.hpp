@@ -34,6 +34,19 @@ class AllSignalsBlocked {
   sigset_t before_{};
 };
 
+/// Ignores SIGINT and SIGTERM, which go to whole process groups (Ctrl-C, a service that is stopped), while it lives.
+class GroupSignalsIgnored {
+ public:
+  GroupSignalsIgnored() noexcept;
+  ~GroupSignalsIgnored();
+  GroupSignalsIgnored(const GroupSignalsIgnored&) = delete;
+  GroupSignalsIgnored& operator=(const GroupSignalsIgnored&) = delete;
+
+ private:
+  struct sigaction interrupt_before_ {};
+  struct sigaction terminate_before_ {};
+};
+
 /// What exec does, for a child that was only forked: handlers of asynchronous signals become the default, ignored
 /// signals stay ignored except SIGCHLD, nothing is blocked. Handlers of crash signals stay: they print the report of a
 /// sanitizer or of a debugging aid, and do not reach into the parent's affairs as a self-pipe's handler would.

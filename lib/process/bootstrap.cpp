@@ -43,6 +43,7 @@ std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Ori
   received.passengers.clear();
   if (!received.parent_pidfd) received.parent_pidfd = open_parent(order.identity.parent_pid, socket);
   become(std::move(order.identity), std::move(received.parent_pidfd));
+  set_authkey(std::move(order.authkey));
   arrange_exit(socket, origin);
   if (!order.domain.empty()) set_domain_directory(order.domain);
   inherit_start_method(order.start_method);
@@ -87,7 +88,12 @@ void run_child(base::UniqueFd socket_owned, Origin origin) noexcept {
       const std::size_t spares = received->order.preload.spares;
       load(received->order.preload);
       os::learn_modules();
+      // Every child would write out a copy of what static initialisation, ours and the modules', has left in a buffer.
+      flush_standard_streams();
       say(socket, Said::ready);
+      // A signal to the whole group is the parent's to understand: the server goes when the parent goes. Nor may it take a
+      // spare, which is no process of anybody's yet, and be found dying by the start that gets it.
+      const os::GroupSignalsIgnored until_ordered;
       socket = run_forkserver(base::UniqueFd(socket), std::move(received->parent_pidfd), spares).release();
       was_forked = true;  // from here on in a child of the server
       received = receive_order(socket);

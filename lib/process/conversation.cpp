@@ -20,7 +20,7 @@ namespace brood::inline v1::process {
 namespace {
 
 /// Bumped with every change of the conversation. A program whose library was replaced while it ran is told so.
-constexpr std::uint32_t kProtocol = 5;
+constexpr std::uint32_t kProtocol = 6;
 constexpr std::uint32_t kOrderMagic = 0x64726f62;  // "bord"
 constexpr char kPassengerMark = 1;                 // a packet needs a byte
 constexpr std::size_t kFirstBytes = 4UL * 1024;
@@ -36,14 +36,15 @@ struct Head {
 
 std::vector<std::byte> encode_order(const Order& order) {
   Encoder out;
-  out.array_header(12);
+  out.array_header(13);
   out.uint(static_cast<std::uint64_t>(order.kind));
   out.str(order.identity.name);
   out.str(order.identity.path);
   out.boolean(order.identity.daemon);
   out.sint(order.identity.parent_pid);
   out.str(order.identity.parent_name);
-  out.uint(static_cast<std::uint64_t>(order.start_method));
+  out.bin(std::as_bytes(std::span(order.authkey)));
+  detail::encode(out, order.start_method);
   out.str(order.domain);
   detail::encode(out, order.settings);
   out.array_header(order.legacies.size());
@@ -61,14 +62,16 @@ std::vector<std::byte> encode_order(const Order& order) {
 Order decode_order(std::span<const std::byte> bytes) {
   Decoder in(bytes);
   Order order;
-  in.expect_array(12, "an order of the process room");
+  in.expect_array(13, "an order of the process room");
   order.kind = static_cast<Order::Kind>(in.integer<std::uint8_t>());
   order.identity.name = in.str();
   order.identity.path = in.str();
   order.identity.daemon = in.boolean();
   order.identity.parent_pid = in.sint();
   order.identity.parent_name = in.str();
-  order.start_method = static_cast<StartMethod>(in.integer<std::uint8_t>());
+  const auto key = in.bin();
+  order.authkey.assign(reinterpret_cast<const char*>(key.data()), key.size());
+  order.start_method = detail::decode<std::optional<StartMethod>>(in);
   order.domain = in.str();
   order.settings = detail::decode<std::optional<Settings>>(in);
   for (std::size_t left = in.array_header(); left > 0; --left) {
@@ -84,7 +87,7 @@ Order decode_order(std::span<const std::byte> bytes) {
   in.finish();
   if (order.kind != Order::Kind::child && order.kind != Order::Kind::forkserver)
     in.fail("a kind of process", "another number");
-  if (order.start_method > kLastStartMethod) in.fail("a start method", "another number");
+  if (order.start_method && *order.start_method > kLastStartMethod) in.fail("a start method", "another number");
   return order;
 }
 

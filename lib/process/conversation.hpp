@@ -32,7 +32,8 @@ struct Order {
   enum class Kind : std::uint8_t { child = 1, forkserver = 2 };
   Kind kind = Kind::child;
   Identity identity;
-  StartMethod start_method = StartMethod::forkserver;  ///< its default for children of its own
+  std::string authkey;                      ///< a secret: a forkserver is told none, nobody prints it
+  std::optional<StartMethod> start_method;  ///< its default for children of its own; nothing: not settled
   std::string domain;
   /// For the child to apply; nothing if its launcher has. Streams are numbers of passengers.
   std::optional<Settings> settings;

@@ -2,13 +2,16 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <iostream>
 #include <mutex>
 
 #include "base/fork_order.hpp"
 #include "brood/error.hpp"
+#include "os/files.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "process/light.hpp"
@@ -18,6 +21,8 @@ namespace brood::inline v1 {
 namespace process {
 namespace {
 
+constexpr std::size_t kAuthkeyWords = 4;  // of 8 bytes
+
 void print_fork_warning(const std::string& text) { std::cerr << text << std::endl; }
 
 struct State {
@@ -26,7 +31,8 @@ struct State {
   pid_t owner = 0;  ///< whose identity it is; 0: the main process's
   base::UniqueFd parent_pidfd;
   std::uint64_t parent_inode = 0;
-  std::uint64_t children = 0;  ///< constructed so far
+  std::optional<std::string> authkey;  ///< made when it is first asked for
+  std::uint64_t children = 0;          ///< constructed so far
   std::optional<StartMethod> method;
   std::atomic<bool> armed = false;
   std::vector<std::string> arguments;
@@ -77,6 +83,23 @@ void rename_current(std::string name) {
   it.identity.name = std::move(name);
 }
 
+std::string authkey() {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  if (!it.authkey) {
+    std::array<std::uint64_t, kAuthkeyWords> words;
+    for (std::uint64_t& word : words) word = os::random_u64();
+    it.authkey.emplace(reinterpret_cast<const char*>(words.data()), sizeof words);
+  }
+  return *it.authkey;
+}
+
+void set_authkey(std::string key) {
+  auto& it = state();
+  const std::lock_guard guard(it.mutex);
+  it.authkey = std::move(key);
+}
+
 int parent_pidfd() {
   auto& it = state();
   const std::lock_guard guard(it.mutex);
@@ -101,7 +124,7 @@ StartMethod settled_start_method() {
   return *it.method;
 }
 
-void inherit_start_method(StartMethod method) {
+void inherit_start_method(std::optional<StartMethod> method) {
   const std::lock_guard guard(state().mutex);
   state().method = method;
 }
@@ -200,12 +223,12 @@ void reset_start_method() {
   it.method.reset();
 }
 
-void set_executable(std::string_view path) {
-  if (!path.empty() && path.front() != '/')
-    throw UsageError("set_executable(): the path must be absolute, got '" + std::string(path) + "'");
+void set_executable(const std::filesystem::path& path) {
+  if (!path.empty() && !path.is_absolute())
+    throw UsageError("set_executable(): the path must be absolute, got '" + path.string() + "'");
   auto& it = process::state();
   const std::lock_guard guard(it.mutex);
-  it.executable = path;
+  it.executable = path.string();
 }
 
 StartMethod get_start_method() { return process::settled_start_method(); }

@@ -24,6 +24,10 @@ struct Identity {
 /// `parent_pidfd` may be none, if the parent could not make one.
 void become(Identity identity, base::UniqueFd parent_pidfd);
 void rename_current(std::string name);
+
+/// The key of this process for talking to its relatives: its parent's, or chosen, or random bytes made now.
+[[nodiscard]] std::string authkey();
+void set_authkey(std::string key);
 /// By which the parent is watched. Errors: OsError if there is none.
 [[nodiscard]] int parent_pidfd();
 
@@ -33,7 +37,7 @@ void rename_current(std::string name);
 inline constexpr StartMethod kLastStartMethod = StartMethod::light;
 
 [[nodiscard]] StartMethod settled_start_method();
-void inherit_start_method(StartMethod method);
+void inherit_start_method(std::optional<StartMethod> method);
 
 /// The door is there: init() ran in this program.
 void arm(std::vector<std::string> arguments);

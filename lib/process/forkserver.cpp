@@ -36,10 +36,6 @@ class ForkServer {
         wanted_spares_(spares),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
         descriptor_limit_(os::raise_descriptor_limit()) {
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    // Ctrl-C goes to the whole terminal group; the parent decides what it means.
-    ::sigaction(SIGINT, &ignore, &interrupt_before_);
     ::sigaction(SIGCHLD, nullptr, &children_before_);
     if (parent_can_ask_) {
       // Whoever has a pidfd of a process can ask for its exit code once it has been reaped. So let the kernel do that
@@ -192,7 +188,6 @@ class ForkServer {
     control_.reset();
     parent_.reset();
     epoll_.reset();
-    ::sigaction(SIGINT, &interrupt_before_, nullptr);
     ::sigaction(SIGCHLD, &children_before_, nullptr);
     os::restore_descriptor_limit(descriptor_limit_);
     // The lowest number, whatever siblings there are.
@@ -209,7 +204,6 @@ class ForkServer {
   const std::size_t wanted_spares_;
   base::UniqueFd epoll_;
   unsigned long descriptor_limit_;
-  struct sigaction interrupt_before_ {};
   struct sigaction children_before_ {};
   const bool parent_can_ask_ = os::capabilities().pidfd_info;
   std::unordered_map<int, Kid> kids_;  ///< by pidfd; if the parent can ask, only spares

@@ -114,7 +114,7 @@ StartMethod Process::Impl::begin_start() {
   if (self.daemon)
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
-  const StartMethod chosen = options.start_method.value_or(process::settled_start_method());
+  const StartMethod chosen = options.start_method ? *options.start_method : process::settled_start_method();
   process::require_entry(chosen, "Process::start: process '" + name + "'");
   starting = true;
   return chosen;
@@ -170,8 +170,10 @@ void Process::start() {
     const process::Identity self = process::current();
     process::Order order;
     order.identity = {it.name, it.path, it.daemon, ::getpid(), self.name};
-    order.start_method = process::settled_start_method();
-    // There the others do not work, but for fork.
+    order.authkey = process::authkey();
+    // A method that was named for this one process settles nothing.
+    order.start_method = get_start_method_if_set();
+    // In a light process the others do not work, but for fork.
     if (method == StartMethod::light && order.start_method != StartMethod::fork) order.start_method = method;
     // Another user's domain is closed to us, and ours to him.
     if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "brood/error.hpp"
@@ -24,6 +25,8 @@ constexpr std::size_t kMostCpus = 1UL << 20;
 std::string CurrentProcess::name() const { return process::current().name; }
 void CurrentProcess::set_name(std::string_view name) { process::rename_current(std::string(name)); }
 std::int64_t CurrentProcess::pid() const noexcept { return ::getpid(); }
+std::string CurrentProcess::authkey() const { return process::authkey(); }
+void CurrentProcess::set_authkey(std::string key) { process::set_authkey(std::move(key)); }
 bool CurrentProcess::daemon() const { return process::current().daemon; }
 
 std::ostream& operator<<(std::ostream& out, const CurrentProcess& process) {
