@@ -32,6 +32,7 @@
 #include "os/process_identity.hpp"
 #include "os/socket.hpp"
 #include "process/launcher.hpp"
+#include "support/inspect.hpp"
 
 namespace conformance {
 namespace {
@@ -68,6 +69,12 @@ void signal_the_forkserver(int number, bool survives) {
   const pid_t server = brood::process::forkserver_pid();
   const UniqueFd pidfd(brood::os::pidfd_open(server));
   SCENARIO_CHECK(server > 0 && pidfd);
+  // A spare in the making holds the server's end of the control socket for an instant, and could so be had even after its end.
+  support::await([server] {
+    const auto all = support::children_of(server);
+    return all.size() == 2 && support::is_asleep(server) &&
+           std::all_of(all.begin(), all.end(), [](const auto& one) { return support::is_asleep(one.pid); });
+  });
   SCENARIO_CHECK(::kill(server, number) == 0);
   if (!survives) await_end(pidfd);
   SCENARIO_CHECK(forkserver_code(3) == 3);
