@@ -209,6 +209,8 @@ int gatherer_killed_anywhere() {
           get_logger()->info("record {}", i);
           last.set(i);
         }
+        // Whoever is left writes the rest, and at the latest when it ends; it must not have ended before.
+        brood::parent_process()->join();
       },
       logged));
   support::await([&] { return logged.get() > 500; });

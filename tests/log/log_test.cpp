@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "process/process_support.hpp"
-#include "support/forks_with_threads.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -99,7 +99,7 @@ class Log : public process_test::EveryMethod {
  private:
   std::string directory_;
 };
-#if SUPPORT_FORKS_WITH_THREADS
+#if !SUPPORT_SANITIZED
 INSTANTIATE_FOR_EVERY_METHOD(Log);
 #else
 INSTANTIATE_TEST_SUITE_P(Methods, Log, ::testing::Values(StartMethod::spawn, StartMethod::forkserver),
@@ -352,7 +352,7 @@ TEST_P(Log, ExitCalledByASinkHangsNobody) {
 
 // --- fork
 
-#if SUPPORT_FORKS_WITH_THREADS
+#if !SUPPORT_SANITIZED
 TEST_P(Log, ProcessesThatTheApplicationForksGoOnAsTheirParent) {
   run_well("application-forks");
   EXPECT_EQ(

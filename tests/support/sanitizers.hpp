@@ -1,4 +1,5 @@
-// SUPPORT_SANITIZED: 1 in a build with the address or thread sanitizer.
+// SUPPORT_SANITIZED: 1 in a build with the address or thread sanitizer. Their allocators' locks are not taken across fork (before
+// LLVM 17), so a child that is forked while another thread allocates can hang in them; and valgrind cannot run them.
 #pragma once
 
 #include "support/tsan.hpp"
