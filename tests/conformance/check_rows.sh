@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks that every row of rows.csv has its tests, and that they run and pass.
 #
-#   check_rows.sh PROGRAM rows.csv COUNT_OF_BODIES [without-net] [without-log]
+#   check_rows.sh PROGRAM rows.csv COUNT_OF_BODIES COUNT_OF_METHODS [without-net] [without-log]
 #
 # Runs the whole program; its result file, conformance.xml in the working directory, is the witness: a test that is missing,
 # that did not run, was skipped, or failed, fails its row. `Bodies/…/*` stands for every body (fork, spawn, forkserver, thread),
@@ -12,8 +12,8 @@ set -eu
 program=$1
 rows=$2
 bodies=$3
-methods=3
-shift 3
+methods=$4
+shift 4
 without=" $* "
 
 work=$(mktemp -d)

@@ -42,7 +42,7 @@ using brood::base::UniqueFd;
 using Texts = brood::Queue<std::string>;
 
 class CleanupConformance : public EveryMethod {};
-INSTANTIATE_FOR_EVERY_METHOD(CleanupConformance);
+BROOD_METHODS(CleanupConformance);
 class CleanupConformanceOnce : public Once {};
 
 bool has_ended(const UniqueFd& pidfd) { return brood::os::pidfd_ended(pidfd.get()); }

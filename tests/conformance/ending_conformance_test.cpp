@@ -40,7 +40,7 @@ class EndingConformance : public EveryMethod {
     return run_program(test_program("conformance_cases"), arguments, options);
   }
 };
-INSTANTIATE_FOR_EVERY_METHOD(EndingConformance);
+BROOD_METHODS(EndingConformance);
 class EndingConformanceOnce : public Once {};
 
 std::string read_all(int fd) {

@@ -36,7 +36,7 @@ using Texts = brood::Queue<std::string>;
 using Numbers = brood::Queue<std::int64_t>;
 
 class ProcessConformance : public EveryMethod {};
-INSTANTIATE_FOR_EVERY_METHOD(ProcessConformance);
+BROOD_METHODS(ProcessConformance);
 class ProcessConformanceOnce : public Once {};
 
 void wait_for(brood::Event& event) { event.wait(); }

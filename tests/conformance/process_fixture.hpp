@@ -3,11 +3,13 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "brood/process.hpp"
 #include "brood/queue.hpp"
 #include "conformance/bodies.hpp"
 #include "process/process_support.hpp"
+#include "support/tsan.hpp"
 
 namespace conformance {
 
@@ -19,6 +21,15 @@ using process_test::Ran;
 using process_test::run_program;
 using process_test::tell;
 using process_test::test_program;
+
+/// What these tests run with. The thread sanitizer lets a clone of a program with threads neither start threads safely nor
+/// handle signals in time, so there it is the two that begin with a program of their own.
+inline std::vector<StartMethod> all_methods() {
+  if (SUPPORT_TSAN) return {StartMethod::spawn, StartMethod::forkserver};
+  return {StartMethod::fork, StartMethod::spawn, StartMethod::forkserver};
+}
+#define BROOD_METHODS(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Methods, Suite, ::testing::ValuesIn(all_methods()), process_test::method_name)
 
 class EveryMethod : public process_test::EveryMethod {
  protected:
