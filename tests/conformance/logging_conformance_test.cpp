@@ -21,7 +21,7 @@ namespace {
 namespace level = spdlog::level;
 
 class LoggingConformance : public EveryMethod {};
-INSTANTIATE_FOR_EVERY_METHOD(LoggingConformance);
+BROOD_METHODS(LoggingConformance);
 class LoggingConformanceOnce : public Once {};
 
 std::string read_all(int fd) {
