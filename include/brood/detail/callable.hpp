@@ -307,7 +307,8 @@ template <class F, class... S, class... Args>
 }
 
 template <class F, class... P, class... Args>
-[[gnu::visibility("hidden")]] void pack_typed(Encoder& out, PackedCall& call, const void* target, TypeList<P...>, Args&&... args) {
+[[gnu::visibility("hidden")]] void pack_typed(Encoder& out, PackedCall& call, const void* target, TypeList<P...>,
+                                              Args&&... args) {
   static_assert(
       sizeof...(P) == sizeof...(Args),
       "brood: the number of arguments differs from the number of the target's parameters (default arguments do not "
