@@ -87,8 +87,8 @@ class MakesCurrentProcess {
 /// fork all of the application's stay open. When f returns, its arguments are destroyed and the process ends as by
 /// exit(0), after its own children: a child of spawn, forkserver or light destroys its static objects, a child of fork runs
 /// only the exit handlers that it registered itself, and neither the parent's handlers nor its static objects. exit(n)
-/// in f works the same way with code n & 255. An exception that leaves f is printed to standard error and ends the
-/// process at once with code 1: the guards in f have released by then, but the arguments are not destroyed, and what is
+/// in f works the same way with code n & 255. An exception that leaves f is printed to standard error, with the stack where it
+/// was thrown, and ends the process at once with code 1: the guards in f have released by then, but the arguments are not destroyed, and what is
 /// still held counts as held by a dead process, so that peers learn of it.
 ///
 /// Only the process that made the object may use it, whatever fork copied; others get UsageError. Threads: safe, except

@@ -1,26 +1,20 @@
 #include "os/elf_identity.hpp"
 
 #include <elf.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/hex.hpp"
-#include "base/unique_fd.hpp"
-#include "brood/error.hpp"
+#include "os/elf_file.hpp"
 
 namespace brood::inline v1::os {
 
 namespace {
 
-constexpr std::size_t kMostHeaders = 256;         // real modules have about a dozen
 constexpr std::size_t kMostNoteBytes = 1U << 20;  // real note segments have some dozen bytes
 
 std::size_t round_up(std::size_t value, std::size_t alignment) {
@@ -75,65 +69,6 @@ bool is_unchanging(const ElfW(Phdr) & header) {
   return header.p_type == PT_LOAD && (header.p_flags & PF_W) == 0 && header.p_filesz > 0;
 }
 
-/// An ELF file that is read piece by piece.
-class ElfFile {
- public:
-  explicit ElfFile(const std::string& path) : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (!file_ && (errno == EMFILE || errno == ENFILE)) throw OsError(errno, "cannot open the module " + path_);
-    if (!file_) refuse(std::string("it cannot be opened: ") + std::strerror(errno));
-    struct stat status {};
-    if (::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) refuse("it is not a regular file");
-    size_ = static_cast<std::uint64_t>(status.st_size);
-    const std::vector<std::byte> start = read(0, sizeof(ElfW(Ehdr)));
-    ElfW(Ehdr) header;
-    std::memcpy(&header, start.data(), sizeof header);
-    constexpr unsigned char kClass = sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32;
-    if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != kClass ||
-        header.e_phentsize != sizeof(ElfW(Phdr)) || header.e_phnum > kMostHeaders) {
-      refuse("it is not an ELF module of this machine's kind");
-    }
-    const std::vector<std::byte> table = read(header.e_phoff, header.e_phnum * sizeof(ElfW(Phdr)));
-    headers_.resize(header.e_phnum);
-    if (!table.empty()) std::memcpy(headers_.data(), table.data(), table.size());
-  }
-
-  [[nodiscard]] std::string identity() const {
-    for (const ElfW(Phdr) & header : headers_) {
-      if (header.p_type != PT_NOTE || header.p_filesz > kMostNoteBytes) continue;
-      const std::vector<std::byte> notes = read(header.p_offset, header.p_filesz);
-      if (auto id = build_id_in(notes, header.p_align)) return *id;
-    }
-    ContentHash hash;
-    for (const ElfW(Phdr) & header : headers_) {
-      if (is_unchanging(header)) hash.add(read(header.p_offset, header.p_filesz));
-    }
-    return hash.str();
-  }
-
- private:
-  [[noreturn]] void refuse(const std::string& why) const {
-    throw StartError("cannot use the module " + path_ + " that holds the target: " + why);
-  }
-  [[nodiscard]] std::vector<std::byte> read(std::uint64_t offset, std::uint64_t size_bytes) const {
-    if (offset > size_ || size_bytes > size_ - offset) refuse("it is cut short");
-    std::vector<std::byte> bytes(size_bytes);
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t got =
-          ::pread(file_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) refuse("it cannot be read");
-      done += static_cast<std::size_t>(got);
-    }
-    return bytes;
-  }
-
-  std::string path_;
-  base::UniqueFd file_;
-  std::uint64_t size_ = 0;
-  std::vector<ElfW(Phdr)> headers_;
-};
-
 }  // namespace
 
 std::string module_identity(const dl_phdr_info& module) {
@@ -152,6 +87,18 @@ std::string module_identity(const dl_phdr_info& module) {
   return hash.str();
 }
 
-std::string file_identity(const std::string& path) { return ElfFile(path).identity(); }
+std::string file_identity(const std::string& path) {
+  const ElfFile file(path);
+  for (const ElfW(Phdr) & header : file.segments()) {
+    if (header.p_type != PT_NOTE || header.p_filesz > kMostNoteBytes) continue;
+    const std::vector<std::byte> notes = file.read(header.p_offset, header.p_filesz);
+    if (auto id = build_id_in(notes, header.p_align)) return *id;
+  }
+  ContentHash hash;
+  for (const ElfW(Phdr) & header : file.segments()) {
+    if (is_unchanging(header)) hash.add(file.read(header.p_offset, header.p_filesz));
+  }
+  return hash.str();
+}
 
 }  // namespace brood::inline v1::os

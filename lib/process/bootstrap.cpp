@@ -16,6 +16,7 @@
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "os/reap.hpp"
+#include "os/thrown_from.hpp"
 #include "process/conversation.hpp"
 #include "process/current.hpp"
 #include "process/finalizers.hpp"
@@ -65,10 +66,11 @@ void load(const Preload& preload) {
 }
 
 void run(detail::UnpackedCall& call, int socket) {
+  os::ThrownFrom from;
   try {
-    call();
+    os::call_and_note_throw([](void* ready) { (*static_cast<detail::UnpackedCall*>(ready))(); }, &call, from);
   } catch (...) {
-    report_uncaught_exception();
+    report_uncaught_exception(from);
     say(socket, Said::exiting, kUncaughtException);
     // The arguments are not destroyed: a Barrier would be left in good order, a lock be given back half-way, and the
     // peers would never learn that this process failed in the middle of its work.

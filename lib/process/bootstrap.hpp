@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
+#include "os/thrown_from.hpp"
 
 namespace brood::inline v1::process {
 
@@ -28,8 +29,9 @@ void arrange_exit(int socket, Origin origin);
 /// standard input.
 void flush_standard_streams() noexcept;
 
-/// Prints what the current exception and those nested in it say, under a header with the process's name.
-void report_uncaught_exception() noexcept;
+/// Prints what the current exception and those nested in it say, and where it was thrown, under a header with the process's
+/// name.
+void report_uncaught_exception(const os::ThrownFrom& from) noexcept;
 /// Type and text of the current exception and of those nested in it.
 [[nodiscard]] std::string describe_current_exception();
 

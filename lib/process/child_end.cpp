@@ -124,9 +124,10 @@ void arrange_exit(int socket, Origin origin) {
 
 std::string describe_current_exception() { return describe(std::current_exception(), " <- "); }
 
-void report_uncaught_exception() noexcept {
-  const std::string text = "Process " + current().name + " (pid " + std::to_string(::getpid()) +
-                           "): uncaught exception: " + describe(std::current_exception(), "\n  nested: ") + "\n";
+void report_uncaught_exception(const os::ThrownFrom& from) noexcept {
+  std::string text = "Process " + current().name + " (pid " + std::to_string(::getpid()) +
+                     "): uncaught exception: " + describe(std::current_exception(), "\n  nested: ") + "\n";
+  if (from.count != 0) text += "  thrown in:\n" + os::describe(from, "    ");
   // In one piece, so that children that fail at the same time can be read.
   flush_standard_streams();
   std::fwrite(text.data(), 1, text.size(), stderr);

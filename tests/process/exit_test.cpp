@@ -63,6 +63,15 @@ TEST_P(ProcessEnd, AnUncaughtExceptionIsTold) {
   const Ran plain = run({"throw"});
   EXPECT_TRUE(contains(plain.err, "Process child (pid ")) << plain.err;
   EXPECT_TRUE(contains(plain.err, "): uncaught exception: std::runtime_error: it went wrong\n")) << plain.err;
+  // Innermost first, without the runtime's own functions above, and without ours below the target.
+  const std::size_t at = plain.err.find("  thrown in:\n    #0 ");
+  ASSERT_NE(at, std::string::npos) << plain.err;
+  const std::string stack = plain.err.substr(at);
+  EXPECT_TRUE(contains(stack, "#0 (anonymous namespace)::go_wrong(int volatile&)")) << stack;
+  EXPECT_TRUE(contains(stack, "#1 (anonymous namespace)::lead_there()")) << stack;
+  EXPECT_TRUE(contains(stack, " in /")) << stack;
+  EXPECT_FALSE(contains(stack, "__cxa_throw")) << stack;
+  EXPECT_FALSE(contains(stack, "run_child")) << stack;
   const Ran nested = run({"throw-nested"});
   EXPECT_TRUE(contains(nested.err, "outermost\n  nested: ")) << nested.err;
   EXPECT_TRUE(contains(nested.err, "middle\n  nested: std::out_of_range: innermost\n")) << nested.err;

@@ -237,6 +237,15 @@ int command_line() {
   });
 }
 
+/// Functions to find again in the report of an exception; the loop keeps the call from becoming a jump.
+[[gnu::noinline]] void go_wrong(volatile int& times) {
+  times = times + 1;
+  throw std::runtime_error("it went wrong");
+}
+[[gnu::noinline]] void lead_there() {
+  for (volatile int times = 0; times < 2;) go_wrong(times);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -255,7 +264,7 @@ int main(int argc, char** argv) {
       {"quick_exit", [] { return run([](int code) { std::quick_exit(code); }, std::stoi(g_arguments.at(0))); }},
       {"abort", [] { return run([] { std::abort(); }); }},
       {"raise", [] { return run([](int number) { ::raise(number); }, std::stoi(g_arguments.at(0))); }},
-      {"throw", [] { return run([] { throw std::runtime_error("it went wrong"); }); }},
+      {"throw", [] { return run(lead_there); }},
       {"throw-nested", [] { return run(fail_nested); }},
       {"throw-int", [] { return run([] { throw 7; }); }},
       {"siblings", siblings},
