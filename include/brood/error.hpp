@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -234,11 +235,26 @@ class StartError : public RuntimeError {
   using RuntimeError::RuntimeError;
   ~StartError() override;
 };
+/// What was asked for will not be done: it was cancelled before it began.
+class CancelledError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~CancelledError() override;
+};
 /// A peer process is gone in the middle of a conversation.
 class PeerGone : public RuntimeError {
  public:
-  using RuntimeError::RuntimeError;
+  explicit PeerGone(const std::string& what, std::int64_t pid = 0, std::optional<int> exitcode = {})
+      : RuntimeError(what), pid_(pid), exitcode_(exitcode) {}
   ~PeerGone() override;
+  /// Of the process that is gone; 0 if that is not known.
+  [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+  /// How it ended (Process::exitcode): 0..255, or -N after signal N; nothing if that is not known.
+  [[nodiscard]] std::optional<int> exitcode() const noexcept { return exitcode_; }
+
+ private:
+  std::int64_t pid_;
+  std::optional<int> exitcode_;
 };
 /// A message cannot be sent: every holder of the other end has closed it or died.
 class BrokenPipe : public PeerGone {

@@ -34,6 +34,7 @@ MessageTooLong::~MessageTooLong() = default;
 Empty::~Empty() = default;
 Full::~Full() = default;
 StartError::~StartError() = default;
+CancelledError::~CancelledError() = default;
 PeerGone::~PeerGone() = default;
 BrokenPipe::~BrokenPipe() = default;
 BrokenMessage::~BrokenMessage() = default;

@@ -1,6 +1,7 @@
 // The life of a child: from its socket to its end.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/unique_fd.hpp"
@@ -35,7 +36,7 @@ void report_uncaught_exception(const os::ThrownFrom& from) noexcept;
 /// Type and text of the current exception and of those nested in it.
 [[nodiscard]] std::string describe_current_exception();
 
-/// Sends this process SIGTERM and a second later SIGKILL when the parent has ended.
-void end_with_parent();
+/// Sends this process SIGTERM and a second later SIGKILL when the parent has ended, after a grace in which it may end by itself.
+void end_with_parent(std::int64_t grace_ns = 0);
 
 }  // namespace brood::inline v1::process

@@ -77,4 +77,10 @@ void Child::forget() noexcept {
   streams_.close();
 }
 
+std::string exit_text(int code) {
+  if (code >= 0) return std::to_string(code);
+  const char* abbreviation = ::sigabbrev_np(-code);
+  return abbreviation != nullptr ? std::string("-SIG") + abbreviation : std::to_string(code);
+}
+
 }  // namespace brood::inline v1::process

@@ -89,4 +89,7 @@ class ForkInProgress {
 [[nodiscard]] std::shared_ptr<Child> start_child(StartMethod method, const std::string& library, Order& order,
                                                  const ProcessOptions& options, bool daemon);
 
+/// "3", "-SIGKILL".
+[[nodiscard]] std::string exit_text(int code);
+
 }  // namespace brood::inline v1::process

@@ -1,5 +1,4 @@
 // How a child ends.
-#include <cxxabi.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,10 +14,10 @@
 #include <memory>
 #include <new>
 #include <string>
-#include <typeinfo>
 #include <utility>
 
 #include "brood/error.hpp"
+#include "brood/remote_error.hpp"
 #include "os/program.hpp"
 #include "os/reap.hpp"
 #include "process/bootstrap.hpp"
@@ -42,45 +41,16 @@ void on_exit_of_child(int status) {
   if (g_origin == Origin::fork) end_of_clone(status);
 }
 
-std::string type_of_current_exception() {
-  const std::type_info* type = abi::__cxa_current_exception_type();
-  if (type == nullptr) return "unknown";
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
-                                                        std::free);
-  return status == 0 ? readable.get() : type->name();
-}
-
-/// "type: what", and the same for what is nested in it.
-std::string describe(const std::exception_ptr& error, const char* between) {
-  std::string out;
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& known) {
-    out = type_of_current_exception() + ": " + known.what();
-    try {
-      std::rethrow_if_nested(known);
-    } catch (...) {
-      out += between + describe(std::current_exception(), between);
-    }
-  } catch (const std::string& text) {
-    out = "std::string: " + text;
-  } catch (const char* text) {
-    out = std::string("const char*: ") + (text != nullptr ? text : "(null)");
-  } catch (...) {
-    out = type_of_current_exception();
-  }
-  return out;
-}
-
 struct ParentWatch {
   base::UniqueFd parent;
+  std::int64_t grace_ns;
 };
 
 void* watch_parent(void* argument) {
   const std::unique_ptr<ParentWatch> watch(static_cast<ParentWatch*>(argument));
   ::prctl(PR_SET_NAME, "brood-parent");
   (void)os::wait_ended(watch->parent.get(), Deadline::never());
+  if (watch->grace_ns > 0) (void)os::wait_ready(-1, 0, -1, Deadline::never().capped(watch->grace_ns));
   ::kill(::getpid(), SIGTERM);
   // A handler may tidy up and end; if it does not, this does.
   (void)os::wait_ready(-1, 0, -1, Deadline::never().capped(kGraceNs));
@@ -122,11 +92,12 @@ void arrange_exit(int socket, Origin origin) {
   if (os::at_exit_with_status(on_exit_of_child) != 0) throw std::bad_alloc();
 }
 
-std::string describe_current_exception() { return describe(std::current_exception(), " <- "); }
+std::string describe_current_exception() { return detail::describe_exception(std::current_exception(), " <- "); }
 
 void report_uncaught_exception(const os::ThrownFrom& from) noexcept {
   std::string text = "Process " + current().name + " (pid " + std::to_string(::getpid()) +
-                     "): uncaught exception: " + describe(std::current_exception(), "\n  nested: ") + "\n";
+                     "): uncaught exception: " + detail::describe_exception(std::current_exception(), "\n  nested: ") +
+                     "\n";
   if (from.count != 0) text += "  thrown in:\n" + os::describe(from, "    ");
   // In one piece, so that children that fail at the same time can be read.
   flush_standard_streams();
@@ -134,11 +105,11 @@ void report_uncaught_exception(const os::ThrownFrom& from) noexcept {
   std::fflush(stderr);
 }
 
-void end_with_parent() {
+void end_with_parent(std::int64_t grace_ns) {
   // A copy of its own: parent_process() may be used, and its descriptor be closed, by the application.
   base::UniqueFd parent(::fcntl(parent_pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!parent) throw OsError(errno, "a daemon has no descriptor to watch its parent by (ulimit -n)");
-  auto watch = std::make_unique<ParentWatch>(ParentWatch{std::move(parent)});
+  auto watch = std::make_unique<ParentWatch>(ParentWatch{std::move(parent), grace_ns});
   // Born with all signals blocked: the application's handlers run on the application's threads.
   const os::AllSignalsBlocked blocked;
   pthread_attr_t attributes;

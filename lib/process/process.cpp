@@ -275,16 +275,6 @@ Descriptor Process::take_stderr() { return take_stream(STDERR_FILENO, "Process::
 
 int Process::sentinel() const { return impl().started("Process::sentinel")->pidfd(); }
 
-namespace {
-
-std::string exit_text(int code) {
-  if (code >= 0) return std::to_string(code);
-  const char* abbreviation = ::sigabbrev_np(-code);
-  return abbreviation != nullptr ? std::string("-SIG") + abbreviation : std::to_string(code);
-}
-
-}  // namespace
-
 std::ostream& operator<<(std::ostream& out, const Process& process) {
   if (!process.impl_) return out << "<Process moved-from>";
   Process::Impl& it = *process.impl_;
@@ -299,7 +289,7 @@ std::ostream& operator<<(std::ostream& out, const Process& process) {
   else if (!ours) out << " unknown";
   else if (!it.child) out << " initial";
   else out << (code ? " stopped" : " started");
-  if (code) out << " exitcode=" << exit_text(*code);
+  if (code) out << " exitcode=" << process::exit_text(*code);
   return out << (it.daemon ? " daemon>" : ">");
 }
 

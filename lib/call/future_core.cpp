@@ -1,0 +1,102 @@
+#include "brood/detail/future_core.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+#include "brood/error.hpp"
+#include "brood/remote_error.hpp"
+
+namespace brood::inline v1::detail {
+namespace {
+
+void run_action(const std::function<void()>& action) noexcept {
+  try {
+    action();
+  } catch (...) {
+    const std::string text = describe_exception(std::current_exception(), " <- ");
+    std::fprintf(stderr, "brood: an action that waited for a future failed: %s\n", text.c_str());
+  }
+}
+
+}  // namespace
+
+FutureCore::~FutureCore() = default;
+
+FutureCore::Status FutureCore::status() const {
+  const std::lock_guard lock(mutex_);
+  return status_;
+}
+
+bool FutureCore::wait(Deadline deadline) const {
+  std::unique_lock lock(mutex_);
+  const auto done = [this] { return status_ >= Status::cancelled; };
+  if (deadline.is_never()) {
+    settled_.wait(lock, done);
+    return true;
+  }
+  const std::chrono::steady_clock::time_point when{std::chrono::nanoseconds(deadline.at_ns())};
+  return settled_.wait_until(lock, when, done);
+}
+
+void FutureCore::when_settled(std::function<void()> action) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (status_ < Status::cancelled) {
+      actions_.push_back(std::move(action));
+      return;
+    }
+  }
+  run_action(action);
+}
+
+bool FutureCore::cancel() {
+  std::unique_lock lock(mutex_);
+  if (status_ != Status::waiting) return false;
+  error_ = std::make_exception_ptr(CancelledError("the future was cancelled before its call began"));
+  settle(std::move(lock), Status::cancelled);
+  return true;
+}
+
+bool FutureCore::begin() {
+  const std::lock_guard lock(mutex_);
+  if (status_ == Status::waiting) status_ = Status::running;
+  return status_ == Status::running;
+}
+
+void FutureCore::fail(std::exception_ptr why) {
+  std::unique_lock lock(mutex_);
+  if (status_ >= Status::cancelled) return;
+  error_ = std::move(why);
+  settle(std::move(lock), Status::failed);
+}
+
+void FutureCore::succeed(Decoder& in) {
+  succeed_with([&] { accept(in); });
+}
+
+void FutureCore::succeed_with(const std::function<void()>& store) {
+  std::unique_lock lock(mutex_);
+  if (status_ >= Status::cancelled) return;
+  try {
+    store();
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+  settle(std::move(lock), error_ ? Status::failed : Status::succeeded);
+}
+
+std::exception_ptr FutureCore::error() const {
+  const std::lock_guard lock(mutex_);
+  return error_;
+}
+
+void FutureCore::settle(std::unique_lock<std::mutex> lock, Status status) {
+  status_ = status;
+  const std::vector<std::function<void()>> actions = std::exchange(actions_, {});
+  settled_.notify_all();
+  lock.unlock();
+  for (const auto& action : actions) run_action(action);
+}
+
+}  // namespace brood::inline v1::detail

@@ -1,0 +1,146 @@
+// One end of a conversation in calls and answers: who waits, who reads, who serves.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "brood/detail/call_line.hpp"
+#include "brood/detail/connection_core.hpp"
+
+namespace brood::inline v1::call {
+
+/// A call that came, and waits for a thread that will do it.
+struct Incoming {
+  detail::Received message;
+  std::uint64_t id = 0;
+  std::uint64_t object = 0;
+  std::size_t method_at = 0;  ///< where in the message the method is
+};
+
+/// Threads that wait for answers read for each other: one of them receives, hands out what came, and passes that role on when it
+/// goes. So a call by one thread costs one message there and one back, and no other thread has a part in it.
+class Line : public std::enable_shared_from_this<Line> {
+ public:
+  /// The object that a call is for. Errors: whatever the caller shall be told.
+  using Find = std::function<void*(std::uint64_t object)>;
+  /// What callers are told when the conversation is over; `why` is what ended it.
+  using Explain = std::function<std::exception_ptr(const std::exception_ptr& why)>;
+
+  Line(detail::ConnectionCore connection, Find find, Explain explain);
+  ~Line();
+  Line(const Line&) = delete;
+  Line& operator=(const Line&) = delete;
+
+  // --- calling (brood/detail/call_line.hpp)
+  struct Ticket {
+    std::uint64_t id;
+    std::uint64_t within;  ///< the call of the other end that this thread is busy with; 0: none
+    bool is_announced;
+  };
+  [[nodiscard]] Ticket ticket(std::uint32_t method);
+  [[nodiscard]] bool call(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
+                          detail::Received& into, std::size_t& result_at, Deadline deadline);
+  void begin(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
+             std::shared_ptr<detail::FutureCore> future);
+
+  // --- serving
+  /// Does calls as they come, in this thread, until the conversation is over or the other end says stop. Several threads may
+  /// do so at once; one alone does them in order, except those that belong to a call which waits in this thread.
+  void serve();
+  /// The other end's serve() returns once what was asked before is done.
+  void say_stop();
+  /// Ends it from this side: everybody who waits is told. The connection itself stays, until destruction.
+  void give_up(const std::exception_ptr& why);
+  /// Why it is over; null as long as it is not.
+  [[nodiscard]] std::exception_ptr over();
+
+  /// Functions of this process that the other end may call, by number.
+  using Function = std::function<void(detail::Decoder& arguments, detail::Encoder& result)>;
+  void lend(std::uint64_t number, std::weak_ptr<Function> function);
+
+  /// The line that this thread is encoding arguments for, or doing a call of; null: none.
+  [[nodiscard]] static Line* of_this_thread() noexcept;
+  class Marks;  ///< sets it for a scope
+
+ private:
+  struct Waiter {
+    bool takes_any = false;  ///< a thread in serve()
+    bool is_answered = false;
+    detail::Received* into = nullptr;
+    std::deque<Incoming> inbox = {};
+    std::condition_variable woken = {};
+  };
+  using Lock = std::unique_lock<std::mutex>;
+
+  /// Reads, serves and sleeps until `done()` (under the lock), the end, or the deadline. False: the deadline.
+  template <class Done>
+  bool wait(Lock& lock, Waiter& me, Done done, Deadline deadline);
+  bool read_one(Lock& lock, Waiter& me, Deadline deadline);
+  void deliver(detail::Received message, Waiter& me, std::vector<std::function<void()>>& afterwards);
+  std::optional<Incoming> next_call(Waiter& me);
+  void hand_over();
+  void end(Lock& lock, std::exception_ptr why);
+  [[noreturn]] void throw_over();
+
+  void answer(Incoming& call);
+  void run(Incoming& call, detail::Encoder& out);
+  detail::Invoke find_method(detail::Decoder& in);
+  void send(const detail::Encoder& message);
+  void run_pump();
+
+  detail::ConnectionCore connection_;
+  const Find find_;
+  const Explain explain_;
+
+  std::mutex mutex_;
+  std::uint64_t last_id_ = 0;
+  std::unordered_set<std::uint32_t> announced_;         ///< methods that the other end knows by number
+  std::unordered_map<std::uint64_t, Waiter*> waiting_;  ///< by the number of the call
+  std::unordered_map<std::uint64_t, std::shared_ptr<detail::FutureCore>> futures_;
+  std::vector<Waiter*> sleepers_;  ///< threads that would read if nobody did
+  std::deque<Incoming> backlog_;   ///< calls for threads in serve()
+  int workers_ = 0;
+  bool is_reading_ = false;
+  bool is_stopped_ = false;
+  std::exception_ptr over_;
+  std::unordered_map<std::uint64_t, std::weak_ptr<Function>> lent_;
+
+  std::mutex methods_mutex_;
+  std::unordered_map<std::uint32_t, detail::Invoke> methods_;  ///< of the other end, by its numbers
+
+  std::mutex explain_mutex_;
+  std::exception_ptr explained_;
+
+  std::thread pump_;  ///< reads for futures that nobody waits for; made at first need
+  std::condition_variable pump_woken_;
+};
+
+/// What this thread is doing on behalf of a line.
+class Line::Marks {
+ public:
+  Marks(Line& line, std::uint64_t call) noexcept;
+  ~Marks();
+  Marks(const Marks&) = delete;
+  Marks& operator=(const Marks&) = delete;
+
+ private:
+  Line* line_before_;
+  std::uint64_t call_before_;
+};
+
+/// Calls of a number from here on are for functions that were lent, not for objects.
+inline constexpr std::uint64_t kFirstLent = std::uint64_t{1} << 62;
+
+}  // namespace brood::inline v1::call
