@@ -25,6 +25,11 @@ enum class Kind : std::uint16_t {
   connection = 12,  ///< one end of a pipe
   broadcast = 13,
   chunks = 14,  ///< memory for the large messages of a queue or pipe; opened by those alone
+  memory = 15,
+  array = 16,
+  atomic = 17,
+  shareable_list = 18,
+  container = 19,
 };
 
 /// The word for a kind as it stands in handles: "lock", "queue", …; "none" for numbers that mean nothing.

@@ -61,6 +61,11 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
     case Kind::broadcast: return 3904 + 4096 + 4096;
     case Kind::connection: return 3904 + 4096;
     case Kind::chunks: return 3904 + 4096;
+    case Kind::memory:
+    case Kind::atomic: return 64;
+    case Kind::array:
+    case Kind::shareable_list: return 128;
+    case Kind::container: return 3904 + 4096;
     case Kind::none: break;
   }
   return 0;

@@ -16,10 +16,12 @@ using brood::Kind;
 
 namespace {
 
-const std::vector<Kind> kAllKinds = {Kind::lock,      Kind::rlock,      Kind::semaphore,      Kind::bounded_semaphore,
-                                     Kind::event,     Kind::condition,  Kind::barrier,        Kind::queue,
-                                     Kind::value,     Kind::work_queue, Kind::priority_queue, Kind::connection,
-                                     Kind::broadcast, Kind::chunks};
+const std::vector<Kind> kAllKinds = {
+    Kind::lock,      Kind::rlock,          Kind::semaphore,      Kind::bounded_semaphore,
+    Kind::event,     Kind::condition,      Kind::barrier,        Kind::queue,
+    Kind::value,     Kind::work_queue,     Kind::priority_queue, Kind::connection,
+    Kind::broadcast, Kind::chunks,         Kind::memory,         Kind::array,
+    Kind::atomic,    Kind::shareable_list, Kind::container};
 
 std::string refusal(const std::string& text) {
   try {
