@@ -256,6 +256,12 @@ class PeerGone : public RuntimeError {
   std::int64_t pid_;
   std::optional<int> exitcode_;
 };
+/// The server of a Manager cannot be reached any more: it died, was shut down, or another one has its address.
+class ManagerDied : public PeerGone {
+ public:
+  using PeerGone::PeerGone;
+  ~ManagerDied() override;
+};
 /// A message cannot be sent: every holder of the other end has closed it or died.
 class BrokenPipe : public PeerGone {
  public:

@@ -30,6 +30,7 @@ enum class Kind : std::uint16_t {
   atomic = 17,
   shareable_list = 18,
   container = 19,
+  managed = 20,  ///< a reference to an object of a Manager
 };
 
 /// The word for a kind as it stands in handles: "lock", "queue", …; "none" for numbers that mean nothing.

@@ -33,6 +33,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +51,7 @@ inline constexpr std::int8_t kExtHandle = 1;      ///< the text of a Handle
 inline constexpr std::int8_t kExtRaw = 2;         ///< 8 bytes of fingerprint, then one value's bytes
 inline constexpr std::int8_t kExtBlock = 3;       ///< 8 bytes of fingerprint, then the bytes of any number of values
 inline constexpr std::int8_t kExtDescriptor = 4;  ///< 1 byte: which of the descriptors that came with the message
+inline constexpr std::int8_t kExtManaged = 5;  ///< an object of a Manager: 8 bytes server, 8 bytes object, its address
 
 /// What the kernel lets one message over a Unix socket carry (SCM_MAX_FD).
 inline constexpr std::size_t kMostDescriptors = 253;
@@ -96,6 +98,8 @@ class Encoder {
   /// What was written since the last clear(); valid until the next call.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
   [[nodiscard]] const std::vector<Handle>& handles() const noexcept { return handles_; }
+  /// One value that is encoded already, with the shared objects that are in it.
+  void value(std::span<const std::byte> bytes, std::span<const Handle> handles);
   /// Moves the bytes out; the Encoder is empty afterwards.
   [[nodiscard]] std::vector<std::byte> take_bytes() noexcept;
   [[nodiscard]] std::vector<Handle> take_handles() noexcept;
@@ -183,6 +187,8 @@ class Decoder {
   void expect_array(std::size_t count, std::string_view what);
   /// Passes over one whole value, without recursion.
   void skip();
+  /// The same; returns its bytes, and tells of each ext value in it.
+  std::span<const std::byte> value(const std::function<void(const Ext&)>& on_ext);
   /// Says that nothing may be left.
   void finish() const;
 
@@ -210,6 +216,8 @@ class Decoder {
  private:
   struct Head;  // lib/wire/decoder.cpp
   [[noreturn]] void throw_too_deep();
+  template <class OnExt>
+  void pass_over(OnExt on_ext);
   [[nodiscard]] Head head() const;
   [[nodiscard]] Head expect(WireType type, std::string_view expected) const;
   [[nodiscard]] std::span<const std::byte> take(const Head& head) noexcept;

@@ -36,6 +36,7 @@ Full::~Full() = default;
 StartError::~StartError() = default;
 CancelledError::~CancelledError() = default;
 PeerGone::~PeerGone() = default;
+ManagerDied::~ManagerDied() = default;
 BrokenPipe::~BrokenPipe() = default;
 BrokenMessage::~BrokenMessage() = default;
 

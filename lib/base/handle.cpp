@@ -14,10 +14,10 @@ namespace {
 constexpr std::string_view kPrefix = "brood:";
 constexpr std::size_t kMaxName = 120;
 /// By the kind's number.
-constexpr std::array<std::string_view, 20> kKinds = {
+constexpr std::array<std::string_view, 21> kKinds = {
     "none",    "lock",   "rlock", "semaphore",  "bounded_semaphore", "event",      "condition",
     "barrier", "queue",  "value", "work_queue", "priority_queue",    "connection", "broadcast",
-    "chunks",  "memory", "array", "atomic",     "shareable_list",    "container"};
+    "chunks",  "memory", "array", "atomic",     "shareable_list",    "container", "managed"};
 
 [[noreturn]] void malformed(std::string_view text, const char* why) {
   constexpr std::size_t kShown = 80;

@@ -36,8 +36,8 @@ Line::Marks::~Marks() {
 }
 Line* Line::of_this_thread() noexcept { return t_line; }
 
-Line::Line(detail::ConnectionCore connection, Find find, Explain explain)
-    : connection_(std::move(connection)), find_(std::move(find)), explain_(std::move(explain)) {}
+Line::Line(detail::ConnectionCore connection, Do act, Explain explain)
+    : connection_(std::move(connection)), act_(std::move(act)), explain_(std::move(explain)) {}
 
 Line::~Line() {
   give_up(std::make_exception_ptr(PeerGone("this end of the conversation was given up")));
@@ -344,7 +344,9 @@ void Line::lend(std::uint64_t number, std::weak_ptr<Function> function) {
   lent_.emplace(number, std::move(function));
 }
 
-detail::Invoke Line::find_method(detail::Decoder& in) {
+bool Line::has_news() { return connection_.poll(Deadline::now()); }
+
+detail::Invoke Line::method(detail::Decoder& in) {
   if (in.peek() == detail::WireType::integer) {
     const auto number = in.integer<std::uint32_t>();
     const std::lock_guard lock(methods_mutex_);
@@ -376,8 +378,7 @@ void Line::run(Incoming& call, detail::Encoder& out) {
     (*function)(in, out);
     return;
   }
-  const detail::Invoke invoke = find_method(in);
-  invoke(find_(call.object), in, out);
+  act_(*this, call.object, in, out);
 }
 
 void Line::answer(Incoming& call) {
@@ -429,7 +430,9 @@ CallRequest::CallRequest(call::Line& line, std::uint64_t object, const MethodKey
   encoder_->uint(id_);
   encoder_->uint(object);
   encoder_->uint(ticket.within);
-  if (method.invoke == nullptr) {  // a function that was lent
+  if (!method.name.empty()) {
+    encoder_->str(method.name);
+  } else if (method.invoke == nullptr) {  // a function that was lent
     encoder_->nil();
   } else if (ticket.is_announced) {
     encoder_->uint(method.number);
@@ -451,9 +454,14 @@ void CallRequest::begin(std::shared_ptr<FutureCore> future) {
 EncodesFor::EncodesFor(call::Line& line) noexcept : before_(std::exchange(call::t_line, &line)) {}
 EncodesFor::~EncodesFor() { call::t_line = before_; }
 
-std::uint32_t next_method_number() noexcept {
+MethodKey numbered(std::atomic<std::uint32_t>& number, const void* invoke) noexcept {
   static constinit std::atomic<std::uint32_t> last = 0;
-  return ++last;
+  std::uint32_t mine = number.load(std::memory_order_relaxed);
+  if (mine == 0) {
+    const std::uint32_t fresh = ++last;
+    mine = number.compare_exchange_strong(mine, fresh, std::memory_order_relaxed) ? fresh : mine;
+  }
+  return {.number = mine, .invoke = invoke};
 }
 
 Hosted::~Hosted() = default;

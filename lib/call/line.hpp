@@ -33,12 +33,13 @@ struct Incoming {
 /// goes. So a call by one thread costs one message there and one back, and no other thread has a part in it.
 class Line : public std::enable_shared_from_this<Line> {
  public:
-  /// The object that a call is for. Errors: whatever the caller shall be told.
-  using Find = std::function<void*(std::uint64_t object)>;
+  /// Does a call of the other end: `in` stands before the method, `out` takes one value. Errors: whatever the caller shall be
+  /// told.
+  using Do = std::function<void(Line& line, std::uint64_t object, detail::Decoder& in, detail::Encoder& out)>;
   /// What callers are told when the conversation is over; `why` is what ended it.
   using Explain = std::function<std::exception_ptr(const std::exception_ptr& why)>;
 
-  Line(detail::ConnectionCore connection, Find find, Explain explain);
+  Line(detail::ConnectionCore connection, Do act, Explain explain);
   ~Line();
   Line(const Line&) = delete;
   Line& operator=(const Line&) = delete;
@@ -59,6 +60,12 @@ class Line : public std::enable_shared_from_this<Line> {
   /// Does calls as they come, in this thread, until the conversation is over or the other end says stop. Several threads may
   /// do so at once; one alone does them in order, except those that belong to a call which waits in this thread.
   void serve();
+  /// For Do: the method that is said next, by its place or by the number that was announced for it.
+  /// Errors: DecodeError; StartError (the other end is another program or build).
+  [[nodiscard]] detail::Invoke method(detail::Decoder& in);
+  /// True if there is something to read: also at the end of the conversation. For who watches a line that is busy with a call of
+  /// the other end, which says nothing meanwhile.
+  [[nodiscard]] bool has_news();
   /// The other end's serve() returns once what was asked before is done.
   void say_stop();
   /// Ends it from this side: everybody who waits is told. The connection itself stays, until destruction.
@@ -96,12 +103,11 @@ class Line : public std::enable_shared_from_this<Line> {
 
   void answer(Incoming& call);
   void run(Incoming& call, detail::Encoder& out);
-  detail::Invoke find_method(detail::Decoder& in);
   void send(const detail::Encoder& message);
   void run_pump();
 
   detail::ConnectionCore connection_;
-  const Find find_;
+  const Do act_;
   const Explain explain_;
 
   std::mutex mutex_;

@@ -70,7 +70,10 @@ void run_host(LineEnd& end, unsigned threads, const std::vector<std::byte>& cons
   if (!is_made) return;
 
   const auto line = std::make_shared<call::Line>(
-      std::move(end.connection), [object = making.made->object()](std::uint64_t /*only one*/) { return object; },
+      std::move(end.connection),
+      [object = making.made->object()](call::Line& asking, std::uint64_t /*only one*/, Decoder& in, Encoder& out) {
+        asking.method(in)(object, in, out);
+      },
       [](const std::exception_ptr& /*why*/) {
         return std::make_exception_ptr(PeerGone("the process that made this Remote is gone, or has stopped it"));
       });

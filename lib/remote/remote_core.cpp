@@ -59,7 +59,9 @@ struct RemoteCore::Impl {
     process = host;
     line = std::make_shared<call::Line>(
         std::move(mine.connection),
-        [](std::uint64_t /*object*/) -> void* { throw UsageError("the creator of a Remote has no objects to call"); },
+        [](call::Line&, std::uint64_t, Decoder&, Encoder&) {
+          throw UsageError("the creator of a Remote has no objects to call");
+        },
         [host, title = title()](const std::exception_ptr& why) { return explain(*host, title, why); });
   }
 

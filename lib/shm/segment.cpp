@@ -302,6 +302,8 @@ detail::Object open_or_create(const CreateRequest& request, const std::function<
   }
 }
 
+bool exists(std::uint64_t id) noexcept { return ::access(domain_path(object_file(id, {})).c_str(), F_OK) == 0; }
+
 base::UniqueFd hold(std::uint64_t id) {
   const std::string file = object_file(id, {});
   base::UniqueFd fd = open_locked(domain_path(file), "object " + file);

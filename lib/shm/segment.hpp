@@ -65,6 +65,7 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
     case Kind::atomic: return 64;
     case Kind::array:
     case Kind::shareable_list: return 128;
+    case Kind::managed: return 1024;
     case Kind::container: return 3904 + 4096;
     case Kind::none: break;
   }
@@ -121,6 +122,8 @@ bool remove_named(std::string_view name, Kind kind);
 /// What is still used is tried again later, together with other attempts and at exit: its users may be killed.
 bool reclaim(const std::string& file) noexcept;
 
+/// Whether an unnamed object's file is there.
+[[nodiscard]] bool exists(std::uint64_t id) noexcept;
 /// Keeps an unnamed object alive without mapping it, while a receiver is between taking a message and opening what came
 /// with it. Empty if the object does not exist. Errors: OsError.
 [[nodiscard]] base::UniqueFd hold(std::uint64_t id);

@@ -326,7 +326,8 @@ void Decoder::expect_array(std::size_t count, std::string_view what) {
   position_ += found.size_bytes;
 }
 
-void Decoder::skip() {
+template <class OnExt>
+void Decoder::pass_over(OnExt on_ext) {
   const std::size_t before = position_;
   // Values still to pass over. Heads are checked against the bytes left, so the sum stays below 2 bytes_.size()².
   std::uint64_t pending = 1;
@@ -341,8 +342,8 @@ void Decoder::skip() {
     }
     switch (found.type) {
       case WireType::str:
-      case WireType::bin:
-      case WireType::ext: (void)take(found); break;
+      case WireType::bin: (void)take(found); break;
+      case WireType::ext: on_ext(); break;
       case WireType::array:
         position_ += found.size_bytes;
         pending += found.number;
@@ -354,6 +355,16 @@ void Decoder::skip() {
       default: position_ += found.size_bytes; break;
     }
   }
+}
+
+void Decoder::skip() {
+  pass_over([this] { (void)ext(); });
+}
+
+std::span<const std::byte> Decoder::value(const std::function<void(const Ext&)>& on_ext) {
+  const std::size_t before = position_;
+  pass_over([&] { on_ext(ext()); });
+  return bytes_.subspan(before, position_ - before);
 }
 
 void Decoder::finish() const {

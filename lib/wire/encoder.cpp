@@ -152,6 +152,10 @@ void Encoder::descriptor(int fd) {
   descriptors_.push_back(fd);
 }
 
+void Encoder::value(std::span<const std::byte> bytes, std::span<const Handle> handles) {
+  append(bytes.data(), bytes.size());
+  handles_.insert(handles_.end(), handles.begin(), handles.end());
+}
 std::vector<std::byte> Encoder::take_bytes() noexcept { return std::exchange(bytes_, {}); }
 
 std::vector<Handle> Encoder::take_handles() noexcept { return std::exchange(handles_, {}); }

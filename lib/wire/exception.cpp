@@ -181,7 +181,8 @@ std::span<const ExceptionType> known_types() {
       ExceptionType{&typeid(BufferTooShort), &type_name<BufferTooShort>, &encode_message, &make_buffer_too_short,
                     &exception_matches<BufferTooShort>},
       text_type<MessageTooLong>(), text_type<Empty>(), text_type<Full>(), text_type<StartError>(),
-      text_type<BrokenPipe>(), text_type<BrokenMessage>(), text_type<PeerGone>(), text_type<RuntimeError>(),
+      text_type<CancelledError>(), text_type<ManagerDied>(), text_type<BrokenPipe>(), text_type<BrokenMessage>(),
+      text_type<PeerGone>(), text_type<RuntimeError>(),
       // the standard's
       text_type<std::invalid_argument>(), text_type<std::domain_error>(), text_type<std::length_error>(),
       text_type<std::out_of_range>(), text_type<std::logic_error>(), text_type<std::range_error>(),

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 const std::map<std::string, int, std::less<>> kLevels = {
     {"base", 0}, {"os", 1},   {"shm", 2},     {"registry", 3}, {"sync", 4},
     {"wire", 4}, {"pool", 8}, {"channel", 5}, {"shared", 5},   {"process", 6},
-    {"net", 6},  {"wait", 7}, {"cli", 9},     {"manager", 8},  {"log", 8},
+    {"net", 6},  {"wait", 7}, {"call", 7},    {"cli", 9},      {"manager", 8},
+    {"remote", 8}, {"log", 8},
 };
 /// The rooms that must be there.
 constexpr std::array kBuilt = {"base",    "os",     "shm",     "registry", "sync", "wire",

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -109,22 +110,20 @@ template <auto M, class A>
   invoke_with<M, A>(*static_cast<A*>(object), in, out, typename MethodOf<M, A>::Parameters{});
 }
 
-/// A number for each method that this process calls, so that where it is need be said only once in a conversation.
+/// What is called. By place: a number for each method that this process calls, so that where it is need be said only once in
+/// a conversation. By name: what the other end knows under it.
 struct MethodKey {
   std::uint32_t number = 0;
   const void* invoke = nullptr;
+  std::string_view name = {};
 };
-[[nodiscard]] std::uint32_t next_method_number() noexcept;
+/// `number`: the method's own, 0 before its first use.
+[[nodiscard]] MethodKey numbered(std::atomic<std::uint32_t>& number, const void* invoke) noexcept;
 
 template <auto M, class A>
 [[nodiscard, gnu::visibility("hidden")]] MethodKey method_key() {
   static constinit std::atomic<std::uint32_t> number = 0;
-  std::uint32_t mine = number.load(std::memory_order_relaxed);
-  if (mine == 0) {
-    const std::uint32_t fresh = next_method_number();
-    mine = number.compare_exchange_strong(mine, fresh, std::memory_order_relaxed) ? fresh : mine;
-  }
-  return {mine, reinterpret_cast<const void*>(&invoke_method<M, A>)};
+  return numbered(number, reinterpret_cast<const void*>(&invoke_method<M, A>));
 }
 
 template <class... P, class... Args>

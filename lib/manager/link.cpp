@@ -1,0 +1,250 @@
+#include "manager/link.hpp"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <random>
+#include <unordered_map>
+#include <utility>
+
+#include "base/hex.hpp"
+#include "base/made_once.hpp"
+#include "brood/detail/type_id.hpp"
+#include "brood/error.hpp"
+#include "brood/proxy.hpp"
+#include "brood/relatives.hpp"
+#include "manager/reference.hpp"
+#include "manager/server.hpp"
+
+namespace brood::inline v1::manager {
+namespace {
+
+/// All links of this process. Never destroyed: proxies with static storage may outlive anything.
+struct Links {
+  std::mutex mutex;
+  std::unordered_map<std::uint64_t, std::weak_ptr<Link>> by_server;
+};
+constinit base::MadeOnce<Links> g_links;
+Links& links() {
+  return g_links.get([] { return std::make_unique<Links>(); });
+}
+
+std::string random_name() {
+  std::random_device device;
+  std::string out;
+  for (int i = 0; i < 2; ++i) out += base::hex16((static_cast<std::uint64_t>(device()) << 32) | device());
+  return out;
+}
+
+}  // namespace
+
+std::shared_ptr<Link> Link::known(std::uint64_t server) {
+  Links& all = links();
+  const std::lock_guard lock(all.mutex);
+  const auto it = all.by_server.find(server);
+  return it == all.by_server.end() ? nullptr : it->second.lock();
+}
+
+std::shared_ptr<Link> Link::to(const Address& address, const ConnectOptions& options, std::uint64_t server) {
+  if (server != 0) {
+    if (auto link = known(server)) return link;
+  }
+  auto link = std::make_shared<Link>(address, options);
+  link->server_ = server;
+  std::shared_ptr<call::Line> line = link->take();  // says who the server is
+  Links& all = links();
+  const std::lock_guard lock(all.mutex);
+  auto& place = all.by_server[link->server_];
+  if (auto earlier = place.lock()) return earlier;
+  place = link;
+  link->give_back(std::move(line));
+  return link;
+}
+
+Link::~Link() {
+  start_anew_after_fork();
+  forget();
+}
+
+void Link::start_anew_after_fork() {
+  if (::getpid() == owner_) return;
+  // Conversations that fork copied are the parent's: they must not be ended here.
+  for (auto& line : idle_) (void)new std::shared_ptr<call::Line>(std::move(line));
+  idle_.clear();
+  owner_ = ::getpid();
+  client_ = random_name();
+}
+
+void Link::forget() noexcept {
+  std::vector<std::shared_ptr<call::Line>> ending;
+  {
+    const std::lock_guard lock(mutex_);
+    if (::getpid() == owner_) ending.swap(idle_);
+  }
+  for (const auto& line : ending) {
+    try {
+      line->say_stop();  // who only hangs up has died
+    } catch (const Error&) {
+      continue;  // the server has
+    }
+  }
+}
+
+std::shared_ptr<call::Line> Link::take() {
+  {
+    const std::lock_guard lock(mutex_);
+    start_anew_after_fork();
+    while (!idle_.empty()) {
+      std::shared_ptr<call::Line> line = std::move(idle_.back());
+      idle_.pop_back();
+      if (!line->over()) return line;
+    }
+  }
+  return connect();
+}
+
+void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (::getpid() == owner_ && !line->over()) idle_.push_back(std::move(line));
+}
+
+std::shared_ptr<call::Line> Link::connect() {
+  const std::string where = address_.str();
+  const auto died = [where](const std::exception_ptr& why) {
+    return std::make_exception_ptr(
+        ManagerDied("the manager at " + where + " is gone: " + detail::describe_exception(why, " <- ")));
+  };
+  try {
+    detail::ConnectionCore connection = detail::connect(address_, options_, detail::kPayloadType<ManagerMessage>);
+    Encoder hello;
+    hello.array_header(4);
+    hello.uint(kProtocol);
+    hello.str(client_);
+    hello.sint(::getpid());
+    hello.str(domain_key());
+    (void)connection.send(hello.bytes(), {}, Deadline::never());
+    detail::Received answer;
+    (void)connection.receive(answer, Deadline::never());
+    Decoder in(answer.bytes(), answer.descriptors());
+    in.expect_array(4, "the greeting of a manager");
+    const auto version = in.integer<std::uint32_t>();
+    if (version != kProtocol) {
+      throw TypeMismatch("the manager at " + where + " speaks version " + std::to_string(version) +
+                         " of the protocol, and this program version " + std::to_string(kProtocol));
+    }
+    const std::uint64_t server = in.uint();
+    if (server_ != 0 && server != server_) {
+      throw ManagerDied("the manager that this proxy belongs to is gone; another one answers at its address " + where);
+    }
+    server_ = server;
+    (void)in.boolean();
+    if (!in.try_nil()) {
+      std::optional<detail::ConnectionCore> pipe;
+      try {
+        pipe.emplace(detail::ConnectionCore::open(Handle(in.str()), detail::kPayloadType<ManagerMessage>));
+      } catch (const Error&) {
+        pipe.reset();  // another domain after all, or no memory: the socket does
+      }
+      Encoder opened;
+      opened.boolean(pipe.has_value());
+      (void)connection.send(opened.bytes(), {}, Deadline::never());
+      if (pipe) connection = *std::move(pipe);
+    }
+    return std::make_shared<call::Line>(
+        std::move(connection),
+        [](call::Line&, std::uint64_t, Decoder&, Encoder&) {
+          throw UsageError("a manager's client has no objects to call");
+        },
+        died);
+  } catch (const ConnectionRefused&) {
+    std::rethrow_exception(died(std::current_exception()));
+  } catch (const EndOfFile&) {
+    std::rethrow_exception(died(std::current_exception()));
+  } catch (const BrokenPipe&) {
+    std::rethrow_exception(died(std::current_exception()));
+  }
+}
+
+Ref::~Ref() {
+  if (!is_counted || ::getpid() != owner) return;
+  try {
+    const detail::Conversation conversation(link);
+    detail::CallRequest request(conversation.line(), 0, {.name = "release"});
+    request.arguments().array_header(1);
+    request.arguments().uint(object);
+    detail::call_and_decode<void>(request, Deadline::never());
+  } catch (const Error&) {
+    return;  // the server is gone, and so is the object
+  }
+}
+
+}  // namespace brood::inline v1::manager
+
+namespace brood::inline v1::detail {
+
+Conversation::Conversation(const std::shared_ptr<manager::Link>& link) : link_(link), line_(link->take()) {}
+Conversation::~Conversation() { link_->give_back(std::move(line_)); }
+
+std::uint64_t thread_number() noexcept {
+  static constinit std::atomic<std::uint64_t> last = 0;
+  thread_local constinit std::uint64_t mine = 0;
+  if (mine == 0) mine = ++last;
+  return mine;
+}
+
+const std::shared_ptr<manager::Link>& ProxyCore::link() const {
+  if (!ref_) throw UsageError("this proxy stands for nothing: it was default-constructed, or moved from");
+  return ref_->link;
+}
+std::uint64_t ProxyCore::object() const {
+  (void)link();
+  return ref_->object;
+}
+bool ProxyCore::is_same(const ProxyCore& other) const noexcept {
+  if (!ref_ || !other.ref_) return ref_ == other.ref_;
+  return ref_->object == other.ref_->object && ref_->link->server() == other.ref_->link->server();
+}
+std::string ProxyCore::printed(std::string_view type) const {
+  if (!ref_) return "<proxy of nothing>";
+  return "<" + std::string(type) + " number " + std::to_string(ref_->object) + " of the manager at " +
+         ref_->link->address().str() + ">";
+}
+
+void ProxyCore::encode(Encoder& out) const {
+  out.array_header(2);
+  manager::Reference{link()->server(), ref_->object, link()->address().str()}.write(out);
+  if (ref_->token) out.handle(ref_->token.handle());
+  else out.nil();
+}
+
+ProxyCore ProxyCore::decode(Decoder& in, const std::string& type) { return decode(in, type, nullptr); }
+
+ProxyCore ProxyCore::decode(Decoder& in, const std::string& type, const std::shared_ptr<manager::Link>& from) {
+  in.expect_array(2, "a reference to a managed object");
+  const manager::Reference reference = manager::Reference::read(in.ext(kExtManaged));
+  auto ref = std::make_shared<manager::Ref>();
+  ref->object = reference.object;
+  ref->owner = ::getpid();
+  std::optional<std::string> authkey = current_process().authkey();
+  if (!in.try_nil()) {
+    ref->token = manager::Token::open(in.handle());
+    if (const std::string there = manager::Token::type(ref->token); !type.empty() && there != type)
+      throw TypeMismatch("the managed object is a " + there + ", and not a " + type);
+    if (auto key = manager::Token::authkey(ref->token)) authkey = std::move(key);
+  }
+  ref->link =
+      from ? from : manager::Link::to(Address(reference.address), {.authkey = std::move(authkey)}, reference.server);
+  if (!ref->token) {
+    if (!from) {
+      const Conversation conversation(ref->link);
+      CallRequest request(conversation.line(), 0, {.name = "retain"});
+      request.arguments().array_header(1);
+      request.arguments().uint(ref->object);
+      call_and_decode<void>(request, Deadline::never());
+    }
+    ref->is_counted = true;
+  }
+  return ProxyCore(std::move(ref));
+}
+
+}  // namespace brood::inline v1::detail

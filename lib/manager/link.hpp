@@ -1,0 +1,65 @@
+// What this process knows of a server: its address, and conversations that wait to be used again.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "brood/detail/object.hpp"
+#include "brood/detail/socket_core.hpp"
+#include "call/line.hpp"
+
+namespace brood::inline v1::manager {
+
+/// One for each server that this process uses. Each call takes a conversation, or makes one if all are in use: so there are as
+/// many as threads that called at the same time. The child of a fork makes its own.
+class Link : public std::enable_shared_from_this<Link> {
+ public:
+  /// The link of this server, if there is one; else a new one, which has talked to the server already.
+  /// Errors: ManagerDied (nobody there, or another server), AuthenticationError, TypeMismatch (no manager), OsError.
+  [[nodiscard]] static std::shared_ptr<Link> to(const Address& address, const ConnectOptions& options,
+                                                std::uint64_t server = 0);
+  /// The one that this process has for a server already; null: none.
+  [[nodiscard]] static std::shared_ptr<Link> known(std::uint64_t server);
+
+  Link(Address address, ConnectOptions options) : address_(std::move(address)), options_(std::move(options)) {}
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  [[nodiscard]] std::uint64_t server() const noexcept { return server_; }
+  [[nodiscard]] const Address& address() const noexcept { return address_; }
+
+  [[nodiscard]] std::shared_ptr<call::Line> take();
+  void give_back(std::shared_ptr<call::Line> line) noexcept;
+  /// Ends all conversations that nobody uses.
+  void forget() noexcept;
+
+ private:
+  [[nodiscard]] std::shared_ptr<call::Line> connect();
+  void start_anew_after_fork();
+
+  const Address address_;
+  const ConnectOptions options_;
+  std::uint64_t server_ = 0;
+  std::mutex mutex_;
+  pid_t owner_ = 0;
+  std::string client_;  ///< this process, to the server
+  std::vector<std::shared_ptr<call::Line>> idle_;
+};
+
+/// One reference to a managed object. Shared by copies of a proxy.
+struct Ref {
+  std::shared_ptr<Link> link;
+  std::uint64_t object = 0;
+  detail::Object token;     ///< in the server's domain: keeps the object by being open
+  bool is_counted = false;  ///< elsewhere: the server counts, and is told at the end
+  pid_t owner = 0;
+  ~Ref();
+};
+
+}  // namespace brood::inline v1::manager

@@ -1,0 +1,291 @@
+#include "brood/manager.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <mutex>
+#include <ostream>
+#include <utility>
+
+#include "brood/connection.hpp"
+#include "brood/error.hpp"
+#include "brood/finalizer.hpp"
+#include "brood/process.hpp"
+#include "brood/relatives.hpp"
+#include "manager/link.hpp"
+#include "manager/server.hpp"
+#include "os/thrown_from.hpp"
+#include "process/current.hpp"
+
+namespace brood::inline v1 {
+namespace {
+
+constinit std::atomic<unsigned> g_last_name = 0;
+
+ListenerOptions listener_options(const ManagerOptions& options) {
+  return {.address = options.address,
+          .authkey = options.authkey ? options.authkey : std::optional(current_process().authkey()),
+          .tls = options.tls,
+          .max_message = options.max_message};
+}
+
+/// What the server's process is told.
+struct ServerOrder {
+  std::string address;
+  std::string authkey;
+  std::optional<TlsOptions> tls;
+  std::uint64_t max_message = 0;
+  std::vector<std::byte> initializer;
+};
+
+/// The target of the server's process. Its first message: its address, or what was thrown.
+void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& order) {
+  ::signal(SIGINT, SIG_IGN);  // a key pressed at the terminal is for the program to understand, which shuts us down
+  Encoder first;
+  std::unique_ptr<manager::Server> server;
+  os::ThrownFrom from;
+  struct Begin {
+    const ServerOrder& order;
+    std::unique_ptr<manager::Server>& server;
+  } begin{order, server};
+  try {
+    os::call_and_note_throw(
+        [](void* context) {
+          const auto& todo = *static_cast<Begin*>(context);
+          if (!todo.order.initializer.empty()) (*detail::unpack_call(todo.order.initializer))();
+          todo.server = std::make_unique<manager::Server>(
+              ListenerOptions{.address = todo.order.address.empty() ? Address() : Address(todo.order.address),
+                              .authkey = todo.order.authkey,
+                              .tls = todo.order.tls,
+                              .max_message = todo.order.max_message});
+        },
+        &begin, from);
+    first.str(server->address());
+  } catch (...) {
+    first.clear();
+    detail::encode_exception(
+        first, std::current_exception(),
+        {.pid = ::getpid(), .process_name = process::current().name, .stack = describe(from, "  ")});
+  }
+  try {
+    creator.send(std::vector<std::byte>(first.bytes().begin(), first.bytes().end()));
+    creator.close();
+  } catch (const PeerGone&) {
+    return;
+  }
+  if (server) server->serve(process::parent_pidfd());
+}
+
+}  // namespace
+
+// --- what every client can ask for ---------------------------------------------------------------------------------------
+
+namespace detail {
+
+const std::shared_ptr<manager::Link>& ManagerFace::link() const {
+  if (!link_) throw UsageError("the manager has no server: it was not started, or was shut down");
+  return link_;
+}
+
+ManagerFace::Request::Request(const ManagerFace& face, std::string_view method)
+    : link_(face.link()),
+      conversation_(link_),
+      request_(conversation_.line(), 0, {.name = method}),
+      mark_(conversation_.line()) {}
+
+ProxyCore ManagerFace::Request::reference(const std::string& type) {
+  const SpareReceived answer;
+  std::size_t at = 0;
+  (void)request_.call(*answer, at, Deadline::never());
+  Decoder in(answer->bytes().subspan(at), answer->descriptors());
+  return ProxyCore::decode(in, type, link_);
+}
+
+ProxyCore ManagerFace::host(const std::string& type, const PackedCall& constructor, bool is_concurrent) {
+  Request request(*this, "host");
+  request.out().array_header(3);
+  request.out().str(type);
+  request.out().bin(constructor.bytes);
+  request.out().boolean(is_concurrent);
+  return request.reference(type);
+}
+
+void ManagerFace::publish(const std::string& name, const ProxyCore& proxy) {
+  Request request(*this, "publish");
+  if (proxy.link()->server() != link()->server())
+    throw UsageError("the object that is to be published as '" + name + "' belongs to another manager");
+  request.out().array_header(2);
+  request.out().str(name);
+  request.out().uint(proxy.object());
+  call_and_decode<void>(request.request_, Deadline::never());
+}
+
+bool ManagerFace::unpublish(const std::string& name) {
+  Request request(*this, "unpublish");
+  request.out().array_header(1);
+  request.out().str(name);
+  return call_and_decode<bool>(request.request_, Deadline::never());
+}
+
+std::optional<ProxyCore> ManagerFace::find(const std::string& name, const std::string& type) {
+  Request request(*this, "find");
+  request.out().array_header(2);
+  request.out().str(name);
+  if (type.empty()) request.out().nil();
+  else request.out().str(type);
+  const SpareReceived answer;
+  std::size_t at = 0;
+  (void)request.request_.call(*answer, at, Deadline::never());
+  Decoder in(answer->bytes().subspan(at), answer->descriptors());
+  if (in.try_nil()) return std::nullopt;
+  return ProxyCore::decode(in, type, link_);
+}
+
+std::vector<std::string> ManagerFace::published() {
+  Request request(*this, "names");
+  request.out().array_header(0);
+  return call_and_decode<EachValue<std::string>>(request.request_, Deadline::never()).values;
+}
+std::size_t ManagerFace::object_count() {
+  Request request(*this, "count");
+  request.out().array_header(0);
+  return call_and_decode<std::size_t>(request.request_, Deadline::never());
+}
+std::vector<std::pair<std::uint64_t, std::string>> ManagerFace::objects() {
+  Request request(*this, "list");
+  request.out().array_header(0);
+  return call_and_decode<EachValue<std::pair<std::uint64_t, std::string>>>(request.request_, Deadline::never()).values;
+}
+
+Address ManagerFace::address() const { return link()->address(); }
+
+}  // namespace detail
+
+// --- Manager -------------------------------------------------------------------------------------------------------------
+
+struct Manager::Impl {
+  ManagerOptions options;
+  const pid_t creator = ::getpid();
+  std::unique_ptr<Process> process;
+  bool is_shut_down = false;
+  Finalizer at_exit;
+};
+
+Manager::Manager(NotYet /*tag*/, ManagerOptions options) : impl_(std::make_unique<Impl>()) {
+  if (options.process.name.empty()) options.process.name = "Manager-" + std::to_string(++g_last_name);
+  impl_->options = std::move(options);
+}
+Manager::Manager(ManagerOptions options) : Manager(not_yet, std::move(options)) { start(); }
+
+Manager::~Manager() {
+  if (::getpid() != impl_->creator) {
+    (void)impl_.release();  // a copy that fork made: the server is the parent's
+    return;
+  }
+  try {
+    if (impl_->process) shutdown();
+  } catch (...) {
+    const std::string text = detail::describe_exception(std::current_exception(), " <- ");
+    std::fprintf(stderr, "brood: a manager could not be shut down: %s\n", text.c_str());
+  }
+}
+
+void Manager::start() { start_with(std::nullopt); }
+
+void Manager::start_with(std::optional<detail::PackedCall> initializer) {
+  Impl& it = *impl_;
+  if (it.is_shut_down) throw UsageError("the manager was shut down; make another one");
+  if (it.process) throw UsageError("the manager was started already");
+  ServerOrder order{.address = it.options.address == Address() ? std::string() : it.options.address.str(),
+                    .authkey = it.options.authkey.value_or(current_process().authkey()),
+                    .tls = it.options.tls,
+                    .max_message = it.options.max_message,
+                    .initializer = initializer ? std::move(initializer->bytes) : std::vector<std::byte>()};
+  auto [mine, theirs] = pipe<std::vector<std::byte>>();
+  auto server = std::make_unique<Process>(it.options.process, run_server, theirs, order);
+  server->start();
+  theirs.close();
+  std::vector<std::byte> first;
+  try {
+    first = mine.recv();
+  } catch (const EndOfFile&) {
+    server->join();
+    throw StartError("the server of the manager ended before it listened: exit code " +
+                     std::to_string(*server->exitcode()));
+  }
+  Decoder in(first);
+  if (in.peek() != detail::WireType::str) {
+    const std::exception_ptr thrown = detail::decode_exception(in);
+    server->join();
+    std::rethrow_exception(thrown);
+  }
+  link_ = manager::Link::to(Address(in.str()),
+                            {.authkey = order.authkey, .tls = order.tls, .max_message = order.max_message});
+  it.process = std::move(server);
+  it.at_exit.cancel();
+  it.at_exit = Finalizer([this] { shutdown(); });
+}
+
+void Manager::shutdown() {
+  Impl& it = *impl_;
+  if (it.is_shut_down) return;
+  if (!it.process) throw UsageError("the manager was not started");
+  it.is_shut_down = true;
+  it.at_exit.cancel();
+  const std::shared_ptr<manager::Link> link = std::exchange(link_, nullptr);
+  try {
+    const detail::Conversation conversation(link);
+    detail::CallRequest request(conversation.line(), 0, {.name = "stop"});
+    request.arguments().array_header(0);
+    detail::call_and_decode<void>(request, Deadline::after(it.options.shutdown_timeout));
+  } catch (const Error&) {
+    // It is gone, or does not answer: what follows sees to either.
+  }
+  link->forget();
+  if (it.process->join_for(it.options.shutdown_timeout)) return;
+  it.process->terminate();
+  if (it.process->join_for(it.options.shutdown_timeout)) return;
+  it.process->kill();
+  it.process->join();
+}
+
+void Manager::join() { (void)join_before(Deadline::never()); }
+bool Manager::join_before(Deadline deadline) {
+  if (!impl_->process) throw UsageError("the manager was not started");
+  if (deadline.is_never()) {
+    impl_->process->join();
+    return true;
+  }
+  return impl_->process->join_for(std::chrono::nanoseconds(deadline.at_ns() - Deadline::clock_ns()));
+}
+std::optional<std::int64_t> Manager::pid() const { return impl_->process ? impl_->process->pid() : std::nullopt; }
+std::optional<int> Manager::exitcode() const { return impl_->process ? impl_->process->exitcode() : std::nullopt; }
+
+std::ostream& operator<<(std::ostream& out, const Manager& manager) {
+  const Manager::Impl& it = *manager.impl_;
+  out << "<Manager '" << it.options.process.name << "'";
+  if (!it.process) return out << " not started>";
+  out << " pid=" << it.process->pid().value_or(0);
+  if (it.is_shut_down) return out << " shut down>";
+  return out << " at " << manager.link()->address() << '>';
+}
+
+// --- the others ----------------------------------------------------------------------------------------------------------
+
+ManagerClient::ManagerClient(const Address& address, ConnectOptions options) {
+  if (!options.authkey) options.authkey = current_process().authkey();
+  link_ = manager::Link::to(address, options);
+}
+
+struct ManagerServer::Impl {
+  explicit Impl(const ListenerOptions& options) : server(options) {}
+  manager::Server server;
+};
+ManagerServer::ManagerServer(ManagerOptions options) : impl_(std::make_unique<Impl>(listener_options(options))) {}
+ManagerServer::~ManagerServer() = default;
+Address ManagerServer::address() const { return Address(impl_->server.address()); }
+void ManagerServer::serve_forever() { impl_->server.serve(-1); }
+void ManagerServer::stop() noexcept { impl_->server.stop(); }
+
+}  // namespace brood::inline v1

@@ -1,0 +1,133 @@
+// What the server keeps for its clients, and how a call reaches it.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "brood/deadline.hpp"
+#include "brood/serialize.hpp"
+#include "manager/blob.hpp"
+
+namespace brood::inline v1::manager {
+
+class Objects;
+class Session;
+class Client;
+
+/// One call, while it is done.
+struct Call {
+  Objects& objects;
+  Session& session;
+  Decoder& in;
+  Encoder& out;
+
+  void arguments(std::size_t count, std::string_view method) const { in.expect_array(count, method); }
+  [[nodiscard]] Blob blob() const { return take_blob(objects, in); }
+  /// A timeout in nanoseconds, or nil.
+  [[nodiscard]] Deadline deadline() const;
+};
+
+/// An object of the server. Calls come from several threads at once.
+class Served {
+ public:
+  Served() = default;
+  Served(const Served&) = delete;
+  Served& operator=(const Served&) = delete;
+  virtual ~Served();
+
+  /// Errors: UsageError (no such method); what the method throws.
+  virtual void call(std::string_view method, Call& call) = 0;
+  /// For methods that are called by place: the object, and the lock that must be held, if there is one.
+  [[nodiscard]] virtual void* object() noexcept { return nullptr; }
+  [[nodiscard]] virtual std::mutex* turn() noexcept { return nullptr; }
+
+  /// A client process that once took something here has died or left. What it held comes back.
+  virtual void client_gone(const Client& /*client*/) {}
+  /// Sleeping calls shall look again: a client is gone, or the server ends.
+  virtual void wake() {}
+};
+
+template <class S>
+struct Method {
+  std::string_view name;
+  void (S::*run)(Call& call);
+};
+
+[[noreturn]] void throw_no_method(std::string_view type, std::string_view method, std::string_view known);
+
+/// Finds the method in a table and runs it.
+template <class S, std::size_t N>
+void run_method(const std::array<Method<S>, N>& methods, S& object, std::string_view type, std::string_view method,
+                Call& call) {
+  for (const Method<S>& it : methods) {
+    if (it.name == method) return (object.*it.run)(call);
+  }
+  std::string known;
+  for (const Method<S>& it : methods) known += (known.empty() ? "" : " ") + std::string(it.name);
+  throw_no_method(type, method, known);
+}
+
+/// Base of those whose calls may sleep.
+class Sleeping : public Served {
+ public:
+  void wake() override {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+
+ protected:
+  using Lock = std::unique_lock<std::mutex>;
+  /// Sleeps until `ready()`; false: the deadline. Errors: PeerGone if the client is gone, or the server ends, meanwhile.
+  template <class Ready>
+  bool wait(Lock& lock, const Call& call, Deadline deadline, Ready ready);
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+/// Marks a session as asleep in a call, for the thread that looks after clients that die meanwhile.
+class Asleep {
+ public:
+  explicit Asleep(Session& session) noexcept;
+  ~Asleep();
+  Asleep(const Asleep&) = delete;
+  Asleep& operator=(const Asleep&) = delete;
+
+ private:
+  Session& session_;
+};
+/// Errors: PeerGone.
+void require_client(const Session& session);
+
+template <class Ready>
+bool Sleeping::wait(Lock& lock, const Call& call, Deadline deadline, Ready ready) {
+  if (ready()) return true;
+  const Asleep mark(call.session);
+  for (;;) {
+    require_client(call.session);
+    if (deadline.is_never()) {
+      changed_.wait(lock);
+    } else {
+      const std::chrono::steady_clock::time_point when{std::chrono::nanoseconds(deadline.at_ns())};
+      if (changed_.wait_until(lock, when) == std::cv_status::timeout) return ready();
+    }
+    if (ready()) {
+      require_client(call.session);
+      return true;
+    }
+  }
+}
+
+/// Makes one of the types that every server knows, by its word: "dict", "lock", … Its arguments stand in `call`; null if there is
+/// no such type.
+[[nodiscard]] std::unique_ptr<Served> make_builtin(std::string_view type, Call& call);
+
+}  // namespace brood::inline v1::manager

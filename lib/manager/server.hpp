@@ -1,0 +1,74 @@
+// The server of a Manager: a listening socket, a thread for each conversation, and one that looks after all of them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "base/unique_fd.hpp"
+#include "brood/address.hpp"
+#include "brood/detail/socket_core.hpp"
+#include "manager/objects.hpp"
+#include "manager/session.hpp"
+
+namespace brood::inline v1::manager {
+
+/// The type that all conversations of managers have.
+enum class ManagerMessage : std::uint8_t {};
+inline constexpr std::uint32_t kProtocol = 1;
+
+class Server {
+ public:
+  /// Listens from now on. Errors: as Listener.
+  explicit Server(const ListenerOptions& options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  [[nodiscard]] std::string address() const { return address_; }
+  [[nodiscard]] std::uint64_t id() const noexcept { return objects_.server(); }
+  [[nodiscard]] Objects& objects() noexcept { return objects_; }
+
+  /// Serves, in this thread and others, until stop() or until `lifeline` (or -1) is readable.
+  void serve(int lifeline);
+  /// From any thread, and from a client: serve() returns.
+  void stop() noexcept;
+  [[nodiscard]] bool is_stopping() const noexcept { return is_stopping_.load(); }
+
+  // For sessions.
+  [[nodiscard]] std::shared_ptr<Client> join(const std::string& client, std::int64_t pid);
+  void leave(const std::shared_ptr<Client>& client);
+  [[nodiscard]] std::size_t clients();
+
+ private:
+  struct Thread {
+    std::unique_ptr<Session> session;
+    std::thread thread;
+  };
+  void accept_all();
+  void read_file_events();
+  void look_after_sessions();
+  void wake_all();
+
+  detail::ListenerCore listener_;
+  const std::string address_;
+  Objects objects_;
+  base::UniqueFd stop_event_;
+  base::UniqueFd file_events_;  ///< inotify on the domain directory; none if there are too many
+  std::atomic<bool> is_stopping_ = false;
+  std::uint32_t deaths_seen_ = 0;
+
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<Client>> clients_;
+  std::list<Thread> sessions_;
+};
+
+/// A text that two processes have in common if they share the domain directory.
+[[nodiscard]] std::string domain_key();
+
+}  // namespace brood::inline v1::manager
