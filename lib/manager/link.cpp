@@ -29,6 +29,9 @@ Links& links() {
   return g_links.get([] { return std::make_unique<Links>(); });
 }
 
+/// After children have been joined, who may be in the middle of a call for us.
+constexpr int kLate = -1000;
+
 std::string random_name() {
   std::random_device device;
   std::string out;
@@ -63,6 +66,7 @@ std::shared_ptr<Link> Link::to(const Address& address, const ConnectOptions& opt
 
 Link::~Link() {
   start_anew_after_fork();
+  at_exit_.cancel();
   forget();
 }
 
@@ -73,6 +77,7 @@ void Link::start_anew_after_fork() {
   idle_.clear();
   owner_ = ::getpid();
   client_ = random_name();
+  at_exit_ = Finalizer([this] { forget(); }, kLate);
 }
 
 void Link::forget() noexcept {

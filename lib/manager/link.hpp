@@ -11,6 +11,7 @@
 
 #include "brood/detail/object.hpp"
 #include "brood/detail/socket_core.hpp"
+#include "brood/finalizer.hpp"
 #include "call/line.hpp"
 
 namespace brood::inline v1::manager {
@@ -50,6 +51,7 @@ class Link : public std::enable_shared_from_this<Link> {
   pid_t owner_ = 0;
   std::string client_;  ///< this process, to the server
   std::vector<std::shared_ptr<call::Line>> idle_;
+  Finalizer at_exit_;
 };
 
 /// One reference to a managed object. Shared by copies of a proxy.

@@ -109,7 +109,7 @@ TEST_F(ManagedOnce, KeysAndValuesMayBeAnythingThatTravels) {
   EXPECT_EQ(dict.at({1, "a"}), (std::vector<std::optional<Point>>{Point{1, 2}, std::nullopt}));
   auto of_optionals = manager.dict<int, std::optional<int>>();
   of_optionals.set(1, std::nullopt);
-  EXPECT_EQ(of_optionals.get(1), std::optional(std::optional<int>()));
+  EXPECT_EQ(of_optionals.get(1), std::optional<std::optional<int>>(std::in_place));
   EXPECT_EQ(of_optionals.get(2), std::nullopt);
 }
 
