@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "os/above_standard.hpp"
 #include "os/not_instrumented.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -113,13 +114,19 @@ Spawned spawn(const SpawnRequest& request) noexcept {
     return out;
   }
   out.pidfd.reset(pidfd);
+  if (pidfd < kFirstAboveStandard) {
+    // If no other number is free it keeps the one that it has: the process is there.
+    const int lifted = ::fcntl(pidfd, F_DUPFD_CLOEXEC, kFirstAboveStandard);
+    if (lifted >= 0) out.pidfd.reset(lifted);
+  }
   out.pid = pid;
   if (lent.error != 0 || lent.setting.step != SettingsStep::none) {
     out.error = lent.error;
     out.step = lent.step;
     out.setting = lent.setting;
     siginfo_t ended{};
-    while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &ended, WEXITED | __WALL) != 0 &&
+    while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(out.pidfd.get()), &ended, WEXITED | __WALL) !=
+               0 &&
            errno == EINTR) {}
     out.pidfd.reset();
     out.pid = 0;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "brood/error.hpp"
+#include "os/above_standard.hpp"
 #include "os/program.hpp"
 #include "process/entry.hpp"
 
@@ -64,16 +65,32 @@ void check_variable(const std::string& name, const std::optional<std::string>& v
 std::pair<base::UniqueFd, base::UniqueFd> make_pipe(std::size_t number) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_to(std::string("make a pipe for ") + kStreamNames[number], errno);
-  return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
+  std::pair<base::UniqueFd, base::UniqueFd> out(os::above_standard(ends[0]), os::above_standard(ends[1]));
+  if (!out.first || !out.second) fail_to(std::string("make a pipe for ") + kStreamNames[number], EMFILE);
+  return out;
+}
+
+/// As it is for this process now: that of a forkserver may be elsewhere.
+std::filesystem::path from_here(const std::filesystem::path& directory) {
+  if (directory.empty() || directory.is_absolute()) return directory;
+  std::error_code error;
+  const std::filesystem::path here = std::filesystem::current_path(error);
+  if (error) {
+    fail_to("change to the working directory '" + directory.string() +
+                "', which is relative, since that of this process cannot be found",
+            error.value());
+  }
+  return here / directory;
 }
 
 base::UniqueFd open_file(const Stdio& stream, std::size_t number) {
   const int flags = number == 0                             ? O_RDONLY
                     : stream.append() == Stdio::Append::yes ? O_WRONLY | O_CREAT | O_APPEND
                                                             : O_WRONLY | O_CREAT | O_TRUNC;
-  base::UniqueFd fd(::open(stream.path().c_str(), flags | O_CLOEXEC, 0666));
-  if (!fd) fail_to("open '" + stream.path().string() + "' for " + kStreamNames[number], errno);
-  return fd;
+  const int opened = ::open(stream.path().c_str(), flags | O_CLOEXEC, 0666);
+  const int fd = os::above_standard(opened < 0 ? -errno : opened);
+  if (fd < 0) fail_to("open '" + stream.path().string() + "' for " + kStreamNames[number], -fd);
+  return base::UniqueFd(fd);
 }
 
 /// A copy, so that it does not matter what the caller does with his.
