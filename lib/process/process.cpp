@@ -86,6 +86,8 @@ struct Process::Impl {
     return child;
   }
 
+  /// Errors: UsageError if the child, as another user, could not open a shared object of the call.
+  void require_shareable() const;
   /// What a light child loads. Errors: UsageError if the target is no part of a library; StartError.
   [[nodiscard]] std::string library() const;
   /// Takes the turn to start. Errors: UsageError.
@@ -104,6 +106,15 @@ std::string Process::Impl::library() const {
         "was made.");
   }
   return found;
+}
+
+void Process::Impl::require_shareable() const {
+  if (call.handles.empty() || !options.user || *options.user == ::geteuid()) return;
+  misuse("Process::start", "runs as user " + std::to_string(*options.user) +
+                               ", who cannot open the shared objects among its arguments: they belong to user " +
+                               std::to_string(::geteuid()) +
+                               ", and nobody shares with another user. Cures: pass values, talk through its standard "
+                               "streams (Stdio::pipe()) or a socket (brood::Listener). No process was made.");
 }
 
 StartMethod Process::Impl::begin_start() {
@@ -179,6 +190,7 @@ void Process::start() {
     if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();
     order.legacies = process::all_legacies();
     if (auto packed = pack_run()) it.call = std::move(*packed);
+    it.require_shareable();
     order.call = it.call.bytes;
     const std::string library = method == StartMethod::light ? it.library() : std::string();
     child = process::start_child(method, library, order, it.options, it.daemon);

@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <limits>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "brood/error.hpp"
@@ -39,6 +43,24 @@ std::string number_list(const std::vector<std::int32_t>& numbers) {
   return out;
 }
 
+/// "RLIMIT_NOFILE"; one that this was not written for: its number.
+std::string limit_name(int resource) {
+  static constexpr std::pair<int, const char*> kNames[] = {
+      {RLIMIT_CPU, "CPU"},           {RLIMIT_FSIZE, "FSIZE"},
+      {RLIMIT_DATA, "DATA"},         {RLIMIT_STACK, "STACK"},
+      {RLIMIT_CORE, "CORE"},         {RLIMIT_RSS, "RSS"},
+      {RLIMIT_NPROC, "NPROC"},       {RLIMIT_NOFILE, "NOFILE"},
+      {RLIMIT_MEMLOCK, "MEMLOCK"},   {RLIMIT_AS, "AS"},
+      {RLIMIT_LOCKS, "LOCKS"},       {RLIMIT_SIGPENDING, "SIGPENDING"},
+      {RLIMIT_MSGQUEUE, "MSGQUEUE"}, {RLIMIT_NICE, "NICE"},
+      {RLIMIT_RTPRIO, "RTPRIO"},     {RLIMIT_RTTIME, "RTTIME"},
+  };
+  for (const auto& [number, name] : kNames) {
+    if (number == resource) return std::string("RLIMIT_") + name;
+  }
+  return std::to_string(resource);
+}
+
 std::string limit_text(std::uint64_t value) {
   return value == ResourceLimit::unlimited ? "unlimited" : std::to_string(value);
 }
@@ -60,6 +82,14 @@ void check_variable(const std::string& name, const std::optional<std::string>& v
   if (value && value->find('\0') != std::string::npos)
     misuse("the value of the environment variable " + name + " has a zero byte in it");
   if (name == kEntryVariable) misuse("the environment variable " + name + " is brood's own");
+}
+
+/// The kernel takes it for "leave that as it is", and a look-up that found nobody may have made it.
+void check_id(const char* option, std::uint32_t id) {
+  if (id != std::numeric_limits<std::uint32_t>::max()) return;
+  misuse(std::string(option) + ": " + std::to_string(id) +
+         " (-1) stands for nobody, and the child would stay who this process is; was somebody looked up who does not "
+         "exist?");
 }
 
 std::pair<base::UniqueFd, base::UniqueFd> make_pipe(std::size_t number) {
@@ -130,7 +160,7 @@ std::string step_text(const os::SettingsFailure& failure, const Settings& settin
     case os::SettingsStep::cpus: return "run on the CPUs " + number_list(settings.cpus) + " only";
     case os::SettingsStep::limit: {
       const ResourceLimit& limit = settings.limits.at(failure.which);
-      return "set resource limit " + std::to_string(limit.resource) + " to " + limit_text(limit.soft) + " (hard " +
+      return "set resource limit " + limit_name(limit.resource) + " to " + limit_text(limit.soft) + " (hard " +
              limit_text(limit.hard) + ")";
     }
     case os::SettingsStep::stream: return std::string("set ") + kStreamNames.at(failure.which);
@@ -187,9 +217,14 @@ void check(const ProcessOptions& options) {
     misuse("nice is " + std::to_string(*options.nice) + ", and goes from -20 to 19");
   for (const ResourceLimit& limit : options.limits) {
     if (limit.soft > limit.hard) {
-      misuse("resource limit " + std::to_string(limit.resource) + ": the soft limit " + limit_text(limit.soft) +
+      misuse("resource limit " + limit_name(limit.resource) + ": the soft limit " + limit_text(limit.soft) +
              " is above the hard one, " + limit_text(limit.hard));
     }
+  }
+  if (options.user) check_id("user", *options.user);
+  if (options.group) check_id("group", *options.group);
+  if (options.groups) {
+    for (const std::uint32_t id : *options.groups) check_id("groups", id);
   }
   if (options.process_group && *options.process_group < 0)
     misuse(std::to_string(*options.process_group) + " is no process group");
@@ -201,7 +236,7 @@ Settings open_streams(const ProcessOptions& options, Streams& streams) {
   Settings out;
   for (std::size_t number = 0; number < kStreams; ++number)
     out.streams[number] = open_stream(stream_of(options, number), number, streams);
-  out.directory = options.working_directory.string();
+  out.directory = from_here(options.working_directory).string();
   out.environment = options.environment;
   out.clear_environment = options.clear_environment;
   out.cpus = options.cpus;
