@@ -59,7 +59,7 @@ void set_executable(const std::filesystem::path& path);
 
 namespace detail {
 
-/// While it lives, a Process that this thread makes stands for the calling process. For CustomProcess.
+/// While it lives, the next CustomProcess that this thread makes stands for the calling process.
 class MakesCurrentProcess {
  public:
   MakesCurrentProcess() noexcept;

@@ -1,12 +1,16 @@
 // The rules of Process: what may be called when, and by whom. The work is done by Child.
 #include "brood/process.hpp"
 
+#include <cxxabi.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <ostream>
+#include <typeinfo>
 #include <utility>
 
 #include "brood/domain.hpp"
@@ -25,16 +29,29 @@ thread_local bool t_makes_current_process = false;
 
 namespace detail {
 
+void refuse_derived(const std::string& name, const std::type_info& found, std::string_view custom) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(found.name(), nullptr, nullptr, &status),
+                                                        std::free);
+  const std::string type = status == 0 ? readable.get() : found.name();
+  const std::string known(custom);
+  throw UsageError("Process::start: process '" + name + "' is of the class " + type +
+                   ", but what starts it is brood::CustomProcess<" + known +
+                   ">, which knows the data and the run() of " + known + " only. Cure: derive " + type +
+                   " from brood::CustomProcess<" + type + ">; what it shares with " + known +
+                   " goes into a base of both. No process was made.");
+}
+
 MakesCurrentProcess::MakesCurrentProcess() noexcept { t_makes_current_process = true; }
 MakesCurrentProcess::~MakesCurrentProcess() { t_makes_current_process = false; }
 
 }  // namespace detail
 
 struct Process::Impl {
-  Impl(ProcessOptions chosen, detail::PackedCall packed, std::string_view named_type)
+  Impl(ProcessOptions chosen, detail::PackedCall packed, std::string_view named_type, bool stands_for_this_process)
       : creator(::getpid()),
         type(named_type),
-        is_current(t_makes_current_process),
+        is_current(stands_for_this_process),
         path(is_current ? process::current().path : process::next_child_path()),
         options(checked(std::move(chosen))),
         call(std::move(packed)),
@@ -140,9 +157,11 @@ void Process::Impl::end_start(std::shared_ptr<process::Child> made) noexcept {
 
 Process::Process(ProcessOptions options) : Process(std::move(options), detail::PackedCall{}) {}
 Process::Process(ProcessOptions options, detail::PackedCall call)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(call), "Process")) {}
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(call), "Process", false)) {}
+// Once: the processes that are members of this one are others.
 Process::Process(ProcessOptions options, std::string_view type_name)
-    : impl_(std::make_unique<Impl>(std::move(options), detail::PackedCall{}, type_name)) {}
+    : impl_(std::make_unique<Impl>(std::move(options), detail::PackedCall{}, type_name,
+                                   std::exchange(t_makes_current_process, false))) {}
 Process::Process(Process&& other) noexcept = default;
 
 Process& Process::operator=(Process&& other) noexcept {
@@ -246,6 +265,7 @@ void Process::set_name(std::string_view name) {
 
 bool Process::daemon() const {
   Impl& it = impl();
+  if (it.is_current) process::rename_current(std::string(name));
   const std::lock_guard guard(it.mutex);
   return it.daemon;
 }
