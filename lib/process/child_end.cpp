@@ -54,11 +54,14 @@ std::string type_of_current_exception() {
 
 /// "type: what", and the same for what is nested in it.
 std::string describe(const std::exception_ptr& error, const char* between) {
+  // What is caught by `...` and cannot be held: thrown by another language's runtime.
+  if (error == nullptr) return "an exception that is not of C++";
   std::string out;
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& known) {
-    out = type_of_current_exception() + ": " + known.what();
+    const char* const what = known.what();
+    out = type_of_current_exception() + ": " + (what != nullptr ? what : "(null)");
     try {
       std::rethrow_if_nested(known);
     } catch (...) {

@@ -216,6 +216,14 @@ void Process::start() {
   } catch (const StartError& error) {
     it.end_start(nullptr);
     throw StartError("cannot start process '" + it.name + "': " + error.what());
+  } catch (const OsError& error) {
+    it.end_start(nullptr);
+    if (typeid(error) != typeid(OsError)) throw;  // PermissionDenied, say, has a text of its own
+    std::string why = error.what();
+    // The exception adds the kernel's words once more.
+    const std::string reason = ": " + error.code().message();
+    if (why.ends_with(reason)) why.resize(why.size() - reason.size());
+    throw OsError(error.code().value(), "cannot start process '" + it.name + "': " + why);
   } catch (...) {
     it.end_start(nullptr);
     throw;
@@ -258,6 +266,7 @@ std::string Process::name() const {
 
 void Process::set_name(std::string_view name) {
   Impl& it = impl();
+  if (it.is_current) process::rename_current(std::string(name));
   const std::lock_guard guard(it.mutex);
   it.name = name;
   if (it.child) it.child->set_name(it.name);
@@ -265,7 +274,6 @@ void Process::set_name(std::string_view name) {
 
 bool Process::daemon() const {
   Impl& it = impl();
-  if (it.is_current) process::rename_current(std::string(name));
   const std::lock_guard guard(it.mutex);
   return it.daemon;
 }
