@@ -20,8 +20,10 @@
 #include <concepts>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include "brood/detail/type_id.hpp"
@@ -37,6 +39,9 @@ struct CustomBody {
   const Derived* source = nullptr;
   std::unique_ptr<Derived> object = {};
 };
+
+/// Throws the UsageError of a process whose class is not the one that its CustomProcess was told.
+[[noreturn]] void refuse_derived(const std::string& name, const std::type_info& found, std::string_view custom);
 
 template <class Derived>
 void run_custom(CustomBody<Derived> body) {
@@ -69,9 +74,11 @@ struct Codec<detail::CustomBody<Derived>> {
 /// Base of a class whose objects are processes: derive from CustomProcess<YourClass> and write `void run()`.
 ///
 /// start() sends what YourClass::serialize names, as it is at that moment; in the child an object is made by the default
-/// constructor, gets that data, and its run() is the target. There the object stands for the child itself: name(), pid() and
-/// daemon() answer, everything else that a parent may do is a UsageError. Everything that holds of Process holds here:
+/// constructor, gets that data, and its run() is the target. There the object stands for the child itself: name(), set_name(), pid()
+/// and daemon() answer, everything else that a parent may do is a UsageError. Everything that holds of Process holds here:
 /// names ("Indexer-1"; the numbers are shared with all processes made here), states, exit codes, start methods.
+/// Derive from CustomProcess of the very class whose objects are made: start() of a class that is derived from a custom process,
+/// or names another one, is a UsageError.
 /// Another printed form: write operator<< for your class.
 template <class Derived>
 class CustomProcess : public Process {
@@ -90,6 +97,13 @@ class CustomProcess : public Process {
         detail::HasSerialize<Derived> || sizeof(Derived) == sizeof(Process),
         "brood: a custom process with data needs a member `template <class Archive> void serialize(Archive& ar) { "
         "ar(first_, second_); }`, or the child would not get the data");
+#ifdef __cpp_rtti
+    // Another one's data would stay here, and its run() would not run; if it is not even derived from Derived, there is no
+    // Derived that the cast below could find. (Not a constructor that only Derived can call: classes between the two, and
+    // inherited constructors, are all right.)
+    if (typeid(*this) != typeid(Derived))
+      detail::refuse_derived(name(), typeid(*this), detail::plain_type_name<Derived>());
+#endif
     return detail::pack_call(&detail::run_custom<Derived>,
                              detail::CustomBody<Derived>{static_cast<const Derived*>(this)});
   }

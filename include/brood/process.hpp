@@ -53,13 +53,14 @@ void set_start_method(StartMethod method, bool force = false);
 /// As if nobody had chosen yet.
 void reset_start_method();
 /// The program that spawn executes, and the forkserver from its next start on, in place of this one's own file; empty: back
-/// to that. It must be this very build (start() compares build ids): a copy, a link, a wrapper that ends in exec.
+/// to that. It must be this very build (start() compares build ids): a copy, a link, a wrapper that ends in exec. start() waits
+/// for it: a program that never comes to init() holds start() up until it ends.
 /// Errors: UsageError if the path is not absolute.
 void set_executable(const std::filesystem::path& path);
 
 namespace detail {
 
-/// While it lives, a Process that this thread makes stands for the calling process. For CustomProcess.
+/// While it lives, the next CustomProcess that this thread makes stands for the calling process.
 class MakesCurrentProcess {
  public:
   MakesCurrentProcess() noexcept;
@@ -87,7 +88,7 @@ class MakesCurrentProcess {
 /// fork all of the application's stay open. When f returns, its arguments are destroyed and the process ends as by
 /// exit(0), after its own children: a child of spawn, forkserver or light destroys its static objects, a child of fork runs
 /// only the exit handlers that it registered itself, and neither the parent's handlers nor its static objects. exit(n)
-/// in f works the same way with code n & 255. An exception that leaves f is printed to standard error, with the stack where it
+/// in f works the same way with code n & 255. An exception that leaves f (or pthread_exit in it) is printed to standard error, with the stack where it
 /// was thrown, and ends the process at once with code 1: the guards in f have released by then, but the arguments are not destroyed, and what is
 /// still held counts as held by a dead process, so that peers learn of it.
 ///
@@ -171,7 +172,8 @@ class Process {
 
   /// The parent's end of a stream that was made with Stdio::pipe(): to write the child's input, to read its output or
   /// errors. The caller's from now on; closing the first is the child's end-of-file. Read what a child prints before, or
-  /// while, it is joined: one whose pipe is full waits for a reader.
+  /// while, it is joined: one whose pipe is full waits for a reader. A child that is made by fork afterwards has a copy of what
+  /// was taken, as of every descriptor of yours, so that the end-of-file waits for its end, too.
   /// Errors: NotStarted, UsageError (the stream is no pipe, or was taken before).
   [[nodiscard]] Descriptor take_stdin();
   [[nodiscard]] Descriptor take_stdout();

@@ -33,6 +33,9 @@ namespace brood::inline v1 {
 ///   light       one library, loaded by a tiny program              neither; the library's run   constant, whatever the
 ///               that is part of brood                                                           size of this program
 ///
+/// Users, groups, capabilities and resource limits are this process's at start(), under forkserver, too: when they have
+/// changed, the next start makes a new server. Umask, nice value and CPUs are those that the server was made with.
+///
 /// In every one of them the target and its arguments travel the same way, so code that works under one works under all. But
 /// a light child loads nothing of the program: its target lies in a shared library, which is linked with brood, and so
 /// does the code that makes the Process. (A function of the library that makes and returns it will do; of a CustomProcess
@@ -103,7 +106,8 @@ struct ResourceLimit {
 struct ProcessOptions {
   /// Free text; empty: "Process-N" by order of construction, "Process-3:1" for the first child of Process-3.
   std::string name = {};
-  /// A daemon is ended before its creator ends, and may not start children itself. Default: as its creator, that is no.
+  /// A daemon is ended before its creator ends, and may not start children itself (what it forks by hand is no daemon, and may).
+  /// Default: as its creator, that is no.
   std::optional<bool> daemon = {};
   /// Default: get_start_method() at the time of start().
   std::optional<StartMethod> start_method = {};
@@ -115,7 +119,7 @@ struct ProcessOptions {
   Stdio standard_input = Stdio::null();
   Stdio standard_output = Stdio::inherit();
   Stdio standard_error = Stdio::inherit();
-  /// Empty: the parent's. (forkserver: as it was when the server was made.)
+  /// Empty: the parent's (forkserver: as it was when the server was made). A relative one is relative to the parent's at start().
   std::filesystem::path working_directory = {};
   /// Variables to set; those with no value are removed.
   std::map<std::string, std::optional<std::string>> environment = {};
@@ -130,8 +134,9 @@ struct ProcessOptions {
   bool new_session = false;
   /// The process group to join; 0: a new one, led by the child. Not together with new_session.
   std::optional<int> process_group = {};
-  /// To run as another user (root only). Supplementary groups are given up unless they are named. The child shares no
-  /// objects with its parent, whose domain is closed to other users: it has a domain of its own user.
+  /// To run as another user (root only). Supplementary groups are given up unless they are named; the group itself stays the
+  /// parent's (root's!) unless `group` is named, too. The child shares no objects with its parent, whose domain is closed to
+  /// other users: it has a domain of its own user, and shared objects as arguments are a UsageError of start().
   std::optional<std::uint32_t> user = {};
   std::optional<std::uint32_t> group = {};
   std::optional<std::vector<std::uint32_t>> groups = {};

@@ -5,9 +5,19 @@
 
 namespace brood::inline v1::base {
 
-/// The order in which nested code takes them: rooms above first. (Nothing is taken inside `waiters`; and room process forks
-/// with `children` in its hands, so that must come before it.)
-enum class ForkOrder : std::uint8_t { children, log, process, legacy, finalizers, registry, attachments, waiters };
+/// The order in which nested code takes them: rooms above first. (Nothing is taken inside `waiters` and `modules`; and room
+/// process forks with `children` in its hands, so that must come before them.)
+enum class ForkOrder : std::uint8_t {
+  children,
+  log,
+  process,
+  legacy,
+  finalizers,
+  registry,
+  attachments,
+  waiters,
+  modules
+};
 
 struct ForkGuard {
   void (*lock)();

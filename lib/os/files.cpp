@@ -13,6 +13,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "os/above_standard.hpp"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14; glibc 2.36 has it, older headers do not
 #endif
@@ -21,6 +23,7 @@ namespace brood::inline v1::os {
 namespace {
 
 int result(long value) noexcept { return value < 0 ? -errno : static_cast<int>(value); }
+int descriptor(int fd) noexcept { return above_standard(result(fd)); }
 
 constexpr mode_t kOwnerOnly = 0600;
 
@@ -41,10 +44,10 @@ int ensure_private_directory(const char* path) noexcept {
   return check_private_directory(path);
 }
 
-int duplicate(int fd) noexcept { return result(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+int duplicate(int fd) noexcept { return result(::fcntl(fd, F_DUPFD_CLOEXEC, kFirstAboveStandard)); }
 
 int open_unnamed(const char* directory) noexcept {
-  const int fd = result(::open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, kOwnerOnly));
+  const int fd = descriptor(::open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, kOwnerOnly));
   if (fd < 0) return fd;
   if (::fchmod(fd, kOwnerOnly) == 0) return fd;
   const int error = -errno;
@@ -62,7 +65,7 @@ int publish(int fd, const char* path) noexcept {
 }
 
 int open_file(const char* path, bool writable) noexcept {
-  return result(::open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC));
+  return descriptor(::open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC));
 }
 
 int reserve(int fd, std::size_t size_bytes, std::size_t reserved) noexcept {

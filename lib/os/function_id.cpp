@@ -10,10 +10,11 @@
 #include <atomic>
 #include <fstream>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <sstream>
 #include <vector>
 
+#include "base/fork_order.hpp"
 #include "base/hex.hpp"
 #include "brood/error.hpp"
 #include "os/elf_identity.hpp"
@@ -105,14 +106,18 @@ std::string Module::find_path() const {
 constinit std::atomic<bool> g_forked = false;
 [[maybe_unused]] const int g_watched = ::pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
 
-/// The modules of this process, remembered for as long as none is loaded or unloaded.
+/// The modules of this process, remembered for as long as none is loaded or unloaded. One list for all threads, never
+/// destroyed: exit() destroys what is a thread's before it calls the exit handlers, and those start processes, too.
 class LoadedModules {
  public:
-  /// One copy for each thread: no lock that a fork could leave locked in the child.
+  /// Held while the list is used. Fork takes it: no thread of ours is then inside dl_iterate_phdr, whose own lock glibc does
+  /// not reset in the child.
+  static constinit std::mutex mutex;
+
   static LoadedModules& current() {
     LoadedModules& modules = mine();
-    // A forked child uses what its parent's thread knew: glibc does not reset the lock of dl_iterate_phdr there, and if
-    // another thread of the parent held it at the moment of the fork, asking would never return.
+    // A forked child uses what its parent knew: a thread of the application may have held the lock of dl_iterate_phdr at
+    // the moment of the fork (dlopen, dladdr), and asking would never return.
     if (modules.modules_.empty() || !g_forked.load()) modules.refresh();
     return modules;
   }
@@ -137,9 +142,11 @@ class LoadedModules {
   }
 
  private:
+  /// Under the mutex, not the guard of a static variable, which a fork could leave half made.
   static LoadedModules& mine() {
-    thread_local LoadedModules modules;
-    return modules;
+    static constinit LoadedModules* modules = nullptr;
+    if (modules == nullptr) modules = new LoadedModules;
+    return *modules;
   }
 
   void refresh() {
@@ -170,6 +177,12 @@ class LoadedModules {
   unsigned long long loads_ = 0;
   unsigned long long unloads_ = 0;
 };
+constinit std::mutex LoadedModules::mutex;
+
+[[maybe_unused]] const bool g_held_across_fork =
+    (base::hold_across_fork(base::ForkOrder::modules,
+                            {[] { LoadedModules::mutex.lock(); }, [] { LoadedModules::mutex.unlock(); }}),
+     true);
 
 const void* code_in(const Module& module, const FunctionId& id) {
   const std::uintptr_t address = module.base() + id.offset;
@@ -181,8 +194,8 @@ const void* code_in(const Module& module, const FunctionId& id) {
   return reinterpret_cast<const void*>(address);
 }
 
-/// Loads a plugin that the sender has and this process has not.
-const Module& load_module(const FunctionId& id) {
+/// Loads a plugin that the sender has and this process has not. Without the mutex: its static objects may use brood.
+void load_module(const FunctionId& id) {
   if (id.path.empty() || id.path.front() != '/') {
     throw StartError("the target lies in a module with build id " + id.build_id +
                      " that is not loaded here, and its path is not known ('" + id.path + "')");
@@ -199,20 +212,13 @@ const Module& load_module(const FunctionId& id) {
     throw StartError("cannot load the module " + id.path +
                      " that holds the target: " + (why != nullptr ? why : "unknown"));
   }
-  const Module* module = LoadedModules::reread().with_identity(id.build_id, false);
-  if (module == nullptr) {
-    throw StartError("the module " + id.path +
-                     " that holds the target was replaced while it was being loaded: the sender "
-                     "has build id " +
-                     id.build_id + ", another file was loaded; restart the sender");
-  }
-  return *module;
 }
 
 }  // namespace
 
 FunctionId identify(const void* code) {
   const auto address = reinterpret_cast<std::uintptr_t>(code);
+  const std::lock_guard guard(LoadedModules::mutex);
   const Module* module = LoadedModules::current().holding(address);
   if (module == nullptr) module = LoadedModules::reread().holding(address);
   if (module == nullptr) {
@@ -228,16 +234,32 @@ FunctionId identify(const void* code) {
   return {module->identity(), address - module->base(), module->is_main(), module->path()};
 }
 
-void learn_modules() { (void)LoadedModules::current().all().front().identity(); }
+void learn_modules() {
+  const std::lock_guard guard(LoadedModules::mutex);
+  (void)LoadedModules::current().all().front().identity();
+}
 
 const void* resolve(const FunctionId& id) {
-  const LoadedModules& modules = LoadedModules::current();
-  if (const Module* module = modules.with_identity(id.build_id, id.is_main_program)) return code_in(*module, id);
-  if (!id.is_main_program) return code_in(load_module(id), id);
-  const Module& mine = modules.all().front();
-  throw StartError("the target belongs to another program, or to another build of this one: the sender's program " +
-                   id.path + " has build id " + id.build_id + ", this program " + mine.path() + " has build id " +
-                   mine.identity() + "; start both from the same file");
+  {
+    const std::lock_guard guard(LoadedModules::mutex);
+    const LoadedModules& modules = LoadedModules::current();
+    if (const Module* module = modules.with_identity(id.build_id, id.is_main_program)) return code_in(*module, id);
+    if (id.is_main_program) {
+      const Module& mine = modules.all().front();
+      throw StartError("the target belongs to another program, or to another build of this one: the sender's program " +
+                       id.path + " has build id " + id.build_id + ", this program " + mine.path() + " has build id " +
+                       mine.identity() + "; start both from the same file");
+    }
+  }
+  load_module(id);
+  const std::lock_guard guard(LoadedModules::mutex);
+  const Module* module = LoadedModules::reread().with_identity(id.build_id, false);
+  if (module == nullptr) {
+    throw StartError("the module " + id.path +
+                     " that holds the target was replaced while it was being loaded: the sender has build id " +
+                     id.build_id + ", another file was loaded; restart the sender");
+  }
+  return code_in(*module, id);
 }
 
 }  // namespace brood::inline v1::os

@@ -16,7 +16,7 @@ struct FunctionId {
 
 /// Where this code is. `code` is the address of a function (cast to const void*).
 /// Errors:  UsageError if no loaded module holds the address, or the module keeps data there.
-/// Threads: safe; needs no lock of ours, so also the child of a fork may call it.
+/// Threads: safe; also in the child of a fork, and from exit handlers.
 [[nodiscard]] FunctionId identify(const void* code);
 
 /// The address of such a place in this process.

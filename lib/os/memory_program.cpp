@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "os/above_standard.hpp"
+
 namespace brood::inline v1::os {
 namespace {
 
@@ -17,12 +19,12 @@ constexpr unsigned kExecutable = 0x10U;  // Linux 6.3
 constexpr unsigned kExecutable = MFD_EXEC;
 #endif
 constexpr int kAllSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-constexpr int kFirstAfterStreams = 3;
 
 int make_file(const char* name) noexcept {
-  const int fd = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | kExecutable);
+  int fd = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | kExecutable);
   // Older kernels know nothing else than executable ones.
-  return fd < 0 && errno == EINVAL ? ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
+  if (fd < 0 && errno == EINVAL) fd = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return above_standard(fd < 0 ? -errno : fd);
 }
 
 bool write_whole(int fd, std::string_view image) noexcept {
@@ -35,9 +37,9 @@ bool write_whole(int fd, std::string_view image) noexcept {
   return true;
 }
 
-MemoryProgram failed(const char* step) noexcept {
+MemoryProgram failed(const char* step, int error = -errno) noexcept {
   MemoryProgram out;
-  out.error = -errno;
+  out.error = error;
   out.step = step;
   return out;
 }
@@ -46,12 +48,9 @@ MemoryProgram failed(const char* step) noexcept {
 
 MemoryProgram make_memory_program(const char* name, std::string_view image) noexcept {
   MemoryProgram out;
-  out.fd.reset(make_file(name));
-  if (out.fd && out.fd.get() < kFirstAfterStreams) {
-    // The child's streams are put over these numbers before it is executed.
-    out.fd.reset(::fcntl(out.fd.get(), F_DUPFD_CLOEXEC, kFirstAfterStreams));
-  }
-  if (!out.fd) return failed("make a file in memory for the launcher of");
+  const int fd = make_file(name);
+  if (fd < 0) return failed("make a file in memory for the launcher of", fd);
+  out.fd.reset(fd);
   if (!write_whole(out.fd.get(), image)) return failed("write the launcher of");
   if (::fcntl(out.fd.get(), F_ADD_SEALS, kAllSeals) != 0) return failed("seal the launcher of");
   struct stat info {};

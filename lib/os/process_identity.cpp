@@ -15,6 +15,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "os/above_standard.hpp"
+
 namespace brood::inline v1::os {
 namespace {
 
@@ -50,7 +52,7 @@ bool proc_is_mounted() noexcept { return ::access("/proc/self/task", F_OK) == 0;
 
 int pidfd_open(pid_t pid) noexcept {
   const long fd = ::syscall(SYS_pidfd_open, pid, 0);
-  return fd < 0 ? -errno : static_cast<int>(fd);
+  return fd < 0 ? -errno : above_standard(static_cast<int>(fd));
 }
 
 bool pidfd_ended(int pidfd) noexcept {

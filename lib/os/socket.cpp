@@ -1,6 +1,5 @@
 #include "os/socket.hpp"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -8,23 +7,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "os/above_standard.hpp"
+
 namespace brood::inline v1::os {
-namespace {
-
-constexpr int kFirstOrdinary = 3;
-
-/// A program that closed its standard streams gets their numbers for the next descriptors; a child's redirection of
-/// standard input would then overwrite our socket.
-int lift_above_standard(base::UniqueFd& fd) noexcept {
-  if (fd.get() >= kFirstOrdinary) return 0;
-  const int lifted = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, kFirstOrdinary);
-  if (lifted < 0) return -errno;
-  fd.reset(lifted);
-  return 0;
-}
-
-}  // namespace
-
 std::uint64_t socket_inode(int socket) noexcept {
   struct stat st {};
   return ::fstat(socket, &st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
@@ -37,10 +22,12 @@ SocketPair packet_socket_pair() noexcept {
     out.error = -errno;
     return out;
   }
+  for (int& end : ends) {
+    end = above_standard(end);
+    if (end < 0) out.error = end;
+  }
   out.ours.reset(ends[0]);
   out.theirs.reset(ends[1]);
-  out.error = lift_above_standard(out.ours);
-  if (out.error == 0) out.error = lift_above_standard(out.theirs);
   return out;
 }
 
@@ -88,7 +75,8 @@ Packet receive_packet(int socket, void* data, std::size_t size_bytes, Wait wait)
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     int fd = -1;
     std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    out.passenger.reset(fd);
+    out.passenger.reset(above_standard(fd));
+    if (!out.passenger) out.truncated = true;
   }
   return out;
 }

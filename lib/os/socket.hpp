@@ -29,7 +29,7 @@ enum class Wait : bool { no, yes };
 
 struct Packet {
   ssize_t size = 0;  ///< bytes received; 0 = the other end is closed; else a negative errno (-EAGAIN: nothing there)
-  base::UniqueFd passenger;  ///< close-on-exec
+  base::UniqueFd passenger;  ///< close-on-exec, and no standard stream even if those are closed
   bool truncated = false;    ///< the packet was longer, or its descriptor did not fit into this process's table
 };
 [[nodiscard]] Packet receive_packet(int socket, void* data, std::size_t size_bytes, Wait wait = Wait::yes) noexcept;

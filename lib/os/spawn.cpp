@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "os/above_standard.hpp"
 #include "os/not_instrumented.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -72,7 +73,7 @@ BROOD_NOT_INSTRUMENTED int run_in_child(void* argument) noexcept {
   }
   lent.setting = apply_settings(*request.settings);
   if (lent.setting.step != SettingsStep::none) ::syscall(SYS_exit_group, 127);
-  if (::syscall(SYS_fcntl, request.kept_fd, F_SETFD, 0) != 0) fail(lent, "keep the descriptor of the parent's socket");
+  if (::syscall(SYS_fcntl, request.kept_fd, F_SETFD, 0) != 0) fail(lent, "hand on the parent's socket and execute");
   const std::uint64_t none = 0;
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, kKernelMaskBytes);
   if (request.program_fd >= 0) {
@@ -92,7 +93,7 @@ Spawned spawn(const SpawnRequest& request) noexcept {
   void* stack = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) {
     out.error = -errno;
-    out.step = "map a stack for";
+    out.step = "map a stack to execute";
     return out;
   }
   Lent lent{&request, 0, "", {}};
@@ -109,17 +110,23 @@ Spawned spawn(const SpawnRequest& request) noexcept {
   ::munmap(stack, kStackBytes);
   if (pid < 0) {
     out.error = -error;
-    out.step = "make a process for";
+    out.step = "make a process to execute";
     return out;
   }
   out.pidfd.reset(pidfd);
+  if (pidfd < kFirstAboveStandard) {
+    // If no other number is free it keeps the one that it has: the process is there.
+    const int lifted = ::fcntl(pidfd, F_DUPFD_CLOEXEC, kFirstAboveStandard);
+    if (lifted >= 0) out.pidfd.reset(lifted);
+  }
   out.pid = pid;
   if (lent.error != 0 || lent.setting.step != SettingsStep::none) {
     out.error = lent.error;
     out.step = lent.step;
     out.setting = lent.setting;
     siginfo_t ended{};
-    while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &ended, WEXITED | __WALL) != 0 &&
+    while (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(out.pidfd.get()), &ended, WEXITED | __WALL) !=
+               0 &&
            errno == EINTR) {}
     out.pidfd.reset();
     out.pid = 0;

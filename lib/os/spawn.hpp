@@ -19,7 +19,7 @@ struct SpawnRequest {
 
 struct Spawned {
   int error = 0;            ///< 0 or a negative errno; then, and after a failure of a setting, there is no child
-  const char* step = "";    ///< what failed
+  const char* step = "";    ///< what failed: "make a process to execute", followed by the program
   SettingsFailure setting;  ///< or this
   pid_t pid = 0;
   base::UniqueFd pidfd;

@@ -1,5 +1,6 @@
 #include "process/bootstrap.hpp"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <poll.h>
 #include <unistd.h>
@@ -65,10 +66,26 @@ void load(const Preload& preload) {
   }
 }
 
+/// pthread_exit in the target, or its thread was cancelled.
+void report_unfinished_target() noexcept {
+  flush_standard_streams();
+  std::fprintf(
+      stderr,
+      "Process %s (pid %d): the target has ended its thread (pthread_exit, pthread_cancel) instead of returning; "
+      "the process ends as after an uncaught exception\n",
+      current().name.c_str(), ::getpid());
+  std::fflush(stderr);
+}
+
 void run(detail::UnpackedCall& call, int socket) {
   os::ThrownFrom from;
   try {
     os::call_and_note_throw([](void* ready) { (*static_cast<detail::UnpackedCall*>(ready))(); }, &call, from);
+  } catch (const abi::__forced_unwind&) {
+    // Nothing may unwind past us, and this is no exception that could be reported like others.
+    report_unfinished_target();
+    say(socket, Said::exiting, kUncaughtException);
+    end_at_once(kUncaughtException);
   } catch (...) {
     report_uncaught_exception(from);
     say(socket, Said::exiting, kUncaughtException);

@@ -15,8 +15,8 @@ enum class Origin : unsigned char {
   exec,  ///< ran its own static initialisation, or is a clone of a forkserver that did nothing else
 };
 
-/// Waits for the order on the socket and carries it out. noexcept: whatever tried to unwind further (pthread_exit in
-/// the target, say) would run into the stack of the parent's start().
+/// Waits for the order on the socket and carries it out. noexcept: whatever tried to unwind further would run into the stack of
+/// the parent's start().
 [[noreturn]] void run_child(base::UniqueFd socket, Origin origin) noexcept;
 
 /// Ends the process without destroying anything: as if killed, but with flushed streams and an exit code.

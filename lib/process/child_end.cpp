@@ -18,6 +18,7 @@
 
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
+#include "os/above_standard.hpp"
 #include "os/program.hpp"
 #include "os/reap.hpp"
 #include "process/bootstrap.hpp"
@@ -107,7 +108,7 @@ void report_uncaught_exception(const os::ThrownFrom& from) noexcept {
 
 void end_with_parent(std::int64_t grace_ns) {
   // A copy of its own: parent_process() may be used, and its descriptor be closed, by the application.
-  base::UniqueFd parent(::fcntl(parent_pidfd(), F_DUPFD_CLOEXEC, 0));
+  base::UniqueFd parent(::fcntl(parent_pidfd(), F_DUPFD_CLOEXEC, os::kFirstAboveStandard));
   if (!parent) throw OsError(errno, "a daemon has no descriptor to watch its parent by (ulimit -n)");
   auto watch = std::make_unique<ParentWatch>(ParentWatch{std::move(parent), grace_ns});
   // Born with all signals blocked: the application's handlers run on the application's threads.

@@ -43,10 +43,7 @@ Family& family() {
 
 [[maybe_unused]] const Family& g_made_at_load = family();
 
-void wind_up() noexcept {
-  // A forked process inherits this handler, but not the children.
-  if (family().exit_watched_for != ::getpid()) return;
-  run_early_finalizers();
+void end_children() noexcept {
   std::vector<std::shared_ptr<Child>> running;
   for (auto& child : all_children()) {
     if (child->is_running()) running.push_back(std::move(child));
@@ -64,7 +61,15 @@ void wind_up() noexcept {
     (void)child->exit_code();  // reaps
   }
   dismiss_forkserver();
+}
+
+void wind_up() noexcept {
+  // A forked process inherits this handler, but not the children.
+  if (family().exit_watched_for != ::getpid()) return;
+  run_early_finalizers();
+  end_children();
   run_late_finalizers();
+  end_children();  // which those have started
 }
 
 }  // namespace

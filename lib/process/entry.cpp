@@ -1,13 +1,17 @@
 #include "process/entry.hpp"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "brood/init.hpp"
@@ -55,6 +59,13 @@ base::UniqueFd verified_socket(const std::string& text) {
   return socket;
 }
 
+/// What is executed as /proc/self/exe is called "exe" by ps, top and killall.
+void take_own_name() noexcept {
+  char name[16] = {};
+  if (::prctl(PR_GET_NAME, name) == 0 && std::string_view(name) == "exe" && *program_invocation_short_name != '\0')
+    ::prctl(PR_SET_NAME, program_invocation_short_name);
+}
+
 /// If this is a child.
 void enter() {
   const char* value = std::getenv(kEntryVariable);
@@ -62,7 +73,9 @@ void enter() {
   const std::string text = value;
   ::unsetenv(kEntryVariable);
   if (os::runs_with_raised_rights()) refuse("it runs with raised rights (setuid, setgid or capabilities)");
-  run_child(verified_socket(text), Origin::exec);
+  base::UniqueFd socket = verified_socket(text);
+  take_own_name();
+  run_child(std::move(socket), Origin::exec);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "os/above_standard.hpp"
 #include "os/capabilities.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
@@ -34,7 +35,7 @@ class ForkServer {
       : control_(std::move(control)),
         parent_(std::move(parent)),
         wanted_spares_(spares),
-        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        epoll_(os::above_standard(::epoll_create1(EPOLL_CLOEXEC))),
         descriptor_limit_(os::raise_descriptor_limit()) {
     ::sigaction(SIGCHLD, nullptr, &children_before_);
     if (parent_can_ask_) {

@@ -35,7 +35,7 @@ Current& current_server() {
 }
 std::shared_ptr<Server>& the_server() { return current_server().server; }
 
-std::shared_ptr<Server> start_server() {
+std::shared_ptr<Server> start_server(os::Rights rights) {
   Launched launched = launch_by_spawn(Settings());
   Order order;
   order.kind = Order::Kind::forkserver;
@@ -43,13 +43,14 @@ std::shared_ptr<Server> start_server() {
   order.domain = domain_directory();
   order.preload = current_server().wanted;
   bring_up(launched, order);
-  return std::make_shared<Server>(std::move(launched));
+  return std::make_shared<Server>(std::move(launched), std::move(rights));
 }
 
 }  // namespace
 
-Server::Server(Launched launched) noexcept
+Server::Server(Launched launched, os::Rights rights) noexcept
     : it_(std::move(launched)),
+      rights_(std::move(rights)),
       socket_inode_(os::socket_inode(it_.socket.get())),
       pidfd_inode_(os::pidfd_inode(it_.pidfd.get())),
       owner_(::getpid()) {}
@@ -86,8 +87,8 @@ void Server::dismiss() noexcept {
   ::shutdown(it_.socket.get(), SHUT_RDWR);
   it_.socket.reset();
   if (!os::wait_ended(it_.pidfd.get(), Deadline::never().capped(kGraceNs))) {
-    (void)os::pidfd_send_signal(it_.pidfd.get(), SIGKILL);
-    (void)os::wait_ended(it_.pidfd.get(), Deadline::never());
+    // Refused if this process has become another user since. The server ends by itself, as soon as it runs.
+    if (os::pidfd_send_signal(it_.pidfd.get(), SIGKILL) == 0) (void)os::wait_ended(it_.pidfd.get(), Deadline::never());
   }
   (void)os::reap(it_.pidfd.get());
   it_.pidfd.reset();
@@ -101,9 +102,12 @@ void Server::forget() noexcept {
 Launched launch_by_forkserver() {
   Launched out;
   Current& current = current_server();
-  if (!current.server || !current.server->usable() || current.outdated) {
+  os::Rights rights = os::own_rights();
+  // A process that has given up rights, or changed its limits, must not get children that have them still.
+  const bool fits = current.server && current.server->usable() && current.server->rights() == rights;
+  if (!fits || current.outdated) {
     // One that is outdated ends with the last of its children that still needs it.
-    current.server = start_server();
+    current.server = start_server(std::move(rights));
     current.outdated = false;
   }
   out.server = current.server;

@@ -14,6 +14,7 @@
 
 #include "base/unique_fd.hpp"
 #include "brood/process.hpp"
+#include "os/rights.hpp"
 #include "os/socket.hpp"
 #include "process/settings.hpp"
 
@@ -64,10 +65,12 @@ void bring_up(Launched& it, const Order& order, std::span<const int> passengers 
 /// Reaps a process that has ended; see Process::exitcode for the number.
 [[nodiscard]] int find_exit_code(Launched& it) noexcept;
 
-/// The forkserver of this process. Made at the first launch, made again when it was killed.
+/// The forkserver of this process. Made at the first launch, made again when it was killed, and when the rights of this process
+/// are others.
 class Server {
  public:
-  explicit Server(Launched launched) noexcept;
+  /// `rights`: those of this process before it was launched.
+  Server(Launched launched, os::Rights rights) noexcept;
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -77,6 +80,7 @@ class Server {
   /// False in a process that the application forked, once the server is known to be gone, and after the application
   /// has closed our descriptors with its own.
   [[nodiscard]] bool usable() const noexcept;
+  [[nodiscard]] const os::Rights& rights() const noexcept { return rights_; }
   void give_up() noexcept { gone_ = true; }
   /// Held from the request until the child has come over the control socket: one at a time, as the server makes them.
   [[nodiscard]] std::mutex& turn() noexcept { return turn_; }
@@ -91,6 +95,7 @@ class Server {
   [[nodiscard]] bool has_its_descriptors() const noexcept;
 
   Launched it_;  ///< its socket is the control socket
+  const os::Rights rights_;
   const std::uint64_t socket_inode_;
   const std::uint64_t pidfd_inode_;
   std::mutex turn_;

@@ -120,8 +120,8 @@ bool await_birth(Launched& it) {
         // One that was killed while it waited is replaced, as a forkserver is: nothing has been started.
         if (it.socket && it.pidfd) return !os::pidfd_ended(it.pidfd.get());
         it.socket.reset();
-        throw_launch_error(EMFILE, "receive the descriptors of a child from the forkserver");
-      case Said::cannot_fork: throw_launch_error(message.number, "fork in the forkserver");
+        throw_launch_error(EMFILE, "receive from the forkserver the descriptors of");
+      case Said::cannot_fork: throw_launch_error(message.number, "make the forkserver fork");
       case Said::nothing:
         if (!server_ended) {
           // Hear its last words first.
@@ -150,7 +150,9 @@ void bring_up(Launched& it, const Order& order, std::span<const int> passengers)
       }
       if (message.said == Said::ended) reported = message.number;
       if (message.said == Said::end || message.said == Said::ended || (message.said == Said::nothing && gone)) {
-        if (!reported && gone) reported = find_exit_code(it);
+        // Its socket is closed a moment before it has ended.
+        if (!reported && os::wait_ended(it.pidfd.get(), Deadline::never().capped(kGraceNs)))
+          reported = find_exit_code(it);
         why =
             "the new process did not get as far as running anything" +
             (reported ? ": " + ending_text(*reported) : std::string()) +

@@ -1,12 +1,16 @@
 // The rules of Process: what may be called when, and by whom. The work is done by Child.
 #include "brood/process.hpp"
 
+#include <cxxabi.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <ostream>
+#include <typeinfo>
 #include <utility>
 
 #include "brood/domain.hpp"
@@ -25,16 +29,29 @@ thread_local bool t_makes_current_process = false;
 
 namespace detail {
 
+void refuse_derived(const std::string& name, const std::type_info& found, std::string_view custom) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(found.name(), nullptr, nullptr, &status),
+                                                        std::free);
+  const std::string type = status == 0 ? readable.get() : found.name();
+  const std::string known(custom);
+  throw UsageError("Process::start: process '" + name + "' is of the class " + type +
+                   ", but what starts it is brood::CustomProcess<" + known +
+                   ">, which knows the data and the run() of " + known + " only. Cure: derive " + type +
+                   " from brood::CustomProcess<" + type + ">; what it shares with " + known +
+                   " goes into a base of both. No process was made.");
+}
+
 MakesCurrentProcess::MakesCurrentProcess() noexcept { t_makes_current_process = true; }
 MakesCurrentProcess::~MakesCurrentProcess() { t_makes_current_process = false; }
 
 }  // namespace detail
 
 struct Process::Impl {
-  Impl(ProcessOptions chosen, detail::PackedCall packed, std::string_view named_type)
+  Impl(ProcessOptions chosen, detail::PackedCall packed, std::string_view named_type, bool stands_for_this_process)
       : creator(::getpid()),
         type(named_type),
-        is_current(t_makes_current_process),
+        is_current(stands_for_this_process),
         path(is_current ? process::current().path : process::next_child_path()),
         options(checked(std::move(chosen))),
         call(std::move(packed)),
@@ -86,6 +103,8 @@ struct Process::Impl {
     return child;
   }
 
+  /// Errors: UsageError if the child, as another user, could not open a shared object of the call.
+  void require_shareable() const;
   /// What a light child loads. Errors: UsageError if the target is no part of a library; StartError.
   [[nodiscard]] std::string library() const;
   /// Takes the turn to start. Errors: UsageError.
@@ -104,6 +123,15 @@ std::string Process::Impl::library() const {
         "was made.");
   }
   return found;
+}
+
+void Process::Impl::require_shareable() const {
+  if (call.handles.empty() || !options.user || *options.user == ::geteuid()) return;
+  misuse("Process::start", "runs as user " + std::to_string(*options.user) +
+                               ", who cannot open the shared objects among its arguments: they belong to user " +
+                               std::to_string(::geteuid()) +
+                               ", and nobody shares with another user. Cures: pass values, talk through its standard "
+                               "streams (Stdio::pipe()) or a socket (brood::Listener). No process was made.");
 }
 
 StartMethod Process::Impl::begin_start() {
@@ -129,9 +157,11 @@ void Process::Impl::end_start(std::shared_ptr<process::Child> made) noexcept {
 
 Process::Process(ProcessOptions options) : Process(std::move(options), detail::PackedCall{}) {}
 Process::Process(ProcessOptions options, detail::PackedCall call)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(call), "Process")) {}
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(call), "Process", false)) {}
+// Once: the processes that are members of this one are others.
 Process::Process(ProcessOptions options, std::string_view type_name)
-    : impl_(std::make_unique<Impl>(std::move(options), detail::PackedCall{}, type_name)) {}
+    : impl_(std::make_unique<Impl>(std::move(options), detail::PackedCall{}, type_name,
+                                   std::exchange(t_makes_current_process, false))) {}
 Process::Process(Process&& other) noexcept = default;
 
 Process& Process::operator=(Process&& other) noexcept {
@@ -179,12 +209,21 @@ void Process::start() {
     if (it.options.user.value_or(::geteuid()) == ::geteuid()) order.domain = domain_directory();
     order.legacies = process::all_legacies();
     if (auto packed = pack_run()) it.call = std::move(*packed);
+    it.require_shareable();
     order.call = it.call.bytes;
     const std::string library = method == StartMethod::light ? it.library() : std::string();
     child = process::start_child(method, library, order, it.options, it.daemon);
   } catch (const StartError& error) {
     it.end_start(nullptr);
     throw StartError("cannot start process '" + it.name + "': " + error.what());
+  } catch (const OsError& error) {
+    it.end_start(nullptr);
+    if (typeid(error) != typeid(OsError)) throw;  // PermissionDenied, say, has a text of its own
+    std::string why = error.what();
+    // The exception adds the kernel's words once more.
+    const std::string reason = ": " + error.code().message();
+    if (why.ends_with(reason)) why.resize(why.size() - reason.size());
+    throw OsError(error.code().value(), "cannot start process '" + it.name + "': " + why);
   } catch (...) {
     it.end_start(nullptr);
     throw;
@@ -227,6 +266,7 @@ std::string Process::name() const {
 
 void Process::set_name(std::string_view name) {
   Impl& it = impl();
+  if (it.is_current) process::rename_current(std::string(name));
   const std::lock_guard guard(it.mutex);
   it.name = name;
   if (it.child) it.child->set_name(it.name);

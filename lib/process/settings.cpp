@@ -2,16 +2,21 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <limits>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "brood/error.hpp"
+#include "os/above_standard.hpp"
 #include "os/program.hpp"
 #include "process/entry.hpp"
 
@@ -38,6 +43,24 @@ std::string number_list(const std::vector<std::int32_t>& numbers) {
   return out;
 }
 
+/// "RLIMIT_NOFILE"; one that this was not written for: its number.
+std::string limit_name(int resource) {
+  static constexpr std::pair<int, const char*> kNames[] = {
+      {RLIMIT_CPU, "CPU"},           {RLIMIT_FSIZE, "FSIZE"},
+      {RLIMIT_DATA, "DATA"},         {RLIMIT_STACK, "STACK"},
+      {RLIMIT_CORE, "CORE"},         {RLIMIT_RSS, "RSS"},
+      {RLIMIT_NPROC, "NPROC"},       {RLIMIT_NOFILE, "NOFILE"},
+      {RLIMIT_MEMLOCK, "MEMLOCK"},   {RLIMIT_AS, "AS"},
+      {RLIMIT_LOCKS, "LOCKS"},       {RLIMIT_SIGPENDING, "SIGPENDING"},
+      {RLIMIT_MSGQUEUE, "MSGQUEUE"}, {RLIMIT_NICE, "NICE"},
+      {RLIMIT_RTPRIO, "RTPRIO"},     {RLIMIT_RTTIME, "RTTIME"},
+  };
+  for (const auto& [number, name] : kNames) {
+    if (number == resource) return std::string("RLIMIT_") + name;
+  }
+  return std::to_string(resource);
+}
+
 std::string limit_text(std::uint64_t value) {
   return value == ResourceLimit::unlimited ? "unlimited" : std::to_string(value);
 }
@@ -61,19 +84,43 @@ void check_variable(const std::string& name, const std::optional<std::string>& v
   if (name == kEntryVariable) misuse("the environment variable " + name + " is brood's own");
 }
 
+/// The kernel takes it for "leave that as it is", and a look-up that found nobody may have made it.
+void check_id(const char* option, std::uint32_t id) {
+  if (id != std::numeric_limits<std::uint32_t>::max()) return;
+  misuse(std::string(option) + ": " + std::to_string(id) +
+         " (-1) stands for nobody, and the child would stay who this process is; was somebody looked up who does not "
+         "exist?");
+}
+
 std::pair<base::UniqueFd, base::UniqueFd> make_pipe(std::size_t number) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_to(std::string("make a pipe for ") + kStreamNames[number], errno);
-  return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
+  std::pair<base::UniqueFd, base::UniqueFd> out(os::above_standard(ends[0]), os::above_standard(ends[1]));
+  if (!out.first || !out.second) fail_to(std::string("make a pipe for ") + kStreamNames[number], EMFILE);
+  return out;
+}
+
+/// As it is for this process now: that of a forkserver may be elsewhere.
+std::filesystem::path from_here(const std::filesystem::path& directory) {
+  if (directory.empty() || directory.is_absolute()) return directory;
+  std::error_code error;
+  const std::filesystem::path here = std::filesystem::current_path(error);
+  if (error) {
+    fail_to("change to the working directory '" + directory.string() +
+                "', which is relative, since that of this process cannot be found",
+            error.value());
+  }
+  return here / directory;
 }
 
 base::UniqueFd open_file(const Stdio& stream, std::size_t number) {
   const int flags = number == 0                             ? O_RDONLY
                     : stream.append() == Stdio::Append::yes ? O_WRONLY | O_CREAT | O_APPEND
                                                             : O_WRONLY | O_CREAT | O_TRUNC;
-  base::UniqueFd fd(::open(stream.path().c_str(), flags | O_CLOEXEC, 0666));
-  if (!fd) fail_to("open '" + stream.path().string() + "' for " + kStreamNames[number], errno);
-  return fd;
+  const int opened = ::open(stream.path().c_str(), flags | O_CLOEXEC, 0666);
+  const int fd = os::above_standard(opened < 0 ? -errno : opened);
+  if (fd < 0) fail_to("open '" + stream.path().string() + "' for " + kStreamNames[number], -fd);
+  return base::UniqueFd(fd);
 }
 
 /// A copy, so that it does not matter what the caller does with his.
@@ -113,7 +160,7 @@ std::string step_text(const os::SettingsFailure& failure, const Settings& settin
     case os::SettingsStep::cpus: return "run on the CPUs " + number_list(settings.cpus) + " only";
     case os::SettingsStep::limit: {
       const ResourceLimit& limit = settings.limits.at(failure.which);
-      return "set resource limit " + std::to_string(limit.resource) + " to " + limit_text(limit.soft) + " (hard " +
+      return "set resource limit " + limit_name(limit.resource) + " to " + limit_text(limit.soft) + " (hard " +
              limit_text(limit.hard) + ")";
     }
     case os::SettingsStep::stream: return std::string("set ") + kStreamNames.at(failure.which);
@@ -170,9 +217,14 @@ void check(const ProcessOptions& options) {
     misuse("nice is " + std::to_string(*options.nice) + ", and goes from -20 to 19");
   for (const ResourceLimit& limit : options.limits) {
     if (limit.soft > limit.hard) {
-      misuse("resource limit " + std::to_string(limit.resource) + ": the soft limit " + limit_text(limit.soft) +
+      misuse("resource limit " + limit_name(limit.resource) + ": the soft limit " + limit_text(limit.soft) +
              " is above the hard one, " + limit_text(limit.hard));
     }
+  }
+  if (options.user) check_id("user", *options.user);
+  if (options.group) check_id("group", *options.group);
+  if (options.groups) {
+    for (const std::uint32_t id : *options.groups) check_id("groups", id);
   }
   if (options.process_group && *options.process_group < 0)
     misuse(std::to_string(*options.process_group) + " is no process group");
@@ -184,7 +236,7 @@ Settings open_streams(const ProcessOptions& options, Streams& streams) {
   Settings out;
   for (std::size_t number = 0; number < kStreams; ++number)
     out.streams[number] = open_stream(stream_of(options, number), number, streams);
-  out.directory = options.working_directory.string();
+  out.directory = from_here(options.working_directory).string();
   out.environment = options.environment;
   out.clear_environment = options.clear_environment;
   out.cpus = options.cpus;

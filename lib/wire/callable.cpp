@@ -1,6 +1,7 @@
 // The untyped half of a call that travels: [version, unpacker, target or nil, arguments].
 #include "brood/detail/callable.hpp"
 
+#include "brood/error.hpp"
 #include "os/function_id.hpp"
 
 namespace brood::inline v1::detail {
@@ -36,6 +37,10 @@ void begin_call(Encoder& out, PackedCall& call, const void* unpacker, const void
   // Both must be found again.
   call.in_main_program = call.in_main_program || function.is_main_program;
   detail::encode(out, function);
+}
+
+void throw_null_target() {
+  throw UsageError("the target is a null pointer to a function; pass a function of the program or of a library");
 }
 
 void finish_call(Encoder& out, PackedCall& call) {

@@ -50,7 +50,6 @@ constexpr std::array kHarmless = {
     "process::(anonymous namespace)::ends()",            // at load
     "process::(anonymous namespace)::executable",        // under the launch mutex
     "process::(anonymous namespace)::current_server()",  // under the launch mutex
-    "LoadedModules::mine()",                             // of its thread
     "spares<",                                           // of its thread
 };
 

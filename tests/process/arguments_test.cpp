@@ -107,6 +107,23 @@ TEST_P(ProcessArguments, LambdasTemplatesAndGenericLambdas) {
   expect_zero(make([](auto number, const auto& text) { require(number == 5 && text == "generic"); }, 5, "generic"));
   void (*by_pointer)(int) = take_template<3>;
   expect_zero(make(by_pointer, 3));
+  // By value: what was opened is moved into the parameter.
+  brood::Lock lock;
+  auto by_value = make([](auto... all) { require(sizeof...(all) == 2); }, lock, 5);
+  by_value.start();
+  by_value.join();
+  EXPECT_EQ(by_value.exitcode(), 0);
+}
+
+TEST_F(Processes, ANullFunctionIsRefused) {
+  void (*const nothing)(int) = nullptr;
+  try {
+    const brood::Process p(nothing, 1);
+    ADD_FAILURE() << "it was taken";
+  } catch (const brood::UsageError& error) {
+    EXPECT_STREQ(error.what(),
+                 "the target is a null pointer to a function; pass a function of the program or of a library");
+  }
 }
 
 TEST_P(ProcessArguments, TheValueIsThatOfTheConstruction) {

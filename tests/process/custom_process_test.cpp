@@ -166,4 +166,117 @@ TEST_P(Custom, StartsThroughItsBase) {
   EXPECT_EQ(base.exitcode(), 11);
 }
 
+/// Owns a process: that one is not the calling process.
+class Supervisor : public brood::CustomProcess<Supervisor> {
+ public:
+  Supervisor() = default;
+  Supervisor(ProcessOptions options, std::string to) : CustomProcess(std::move(options)), to_(std::move(to)) {}
+  void run() {
+    helper_.start();
+    helper_.join();
+    const brood::Process other([] {});
+    tell(to_,
+         name() + " " + std::to_string(helper_.exitcode().value_or(-1)) + " " + helper_.name() + " " + other.name());
+  }
+  template <class Archive>
+  void serialize(Archive& ar) {
+    ar& to_;
+  }
+
+ private:
+  std::string to_;
+  brood::Process helper_{ProcessOptions{.name = "helper"}, [] { std::exit(12); }};
+};
+
+TEST_P(Custom, ProcessesMayBeMembers) {
+  Pipe out;
+  Supervisor supervisor({.name = "supervisor", .start_method = GetParam()}, out.writer());
+  supervisor.start();
+  const std::string line = out.line();
+  EXPECT_TRUE(line.starts_with("supervisor 12 helper Process-")) << line;
+  supervisor.join();
+  EXPECT_EQ(supervisor.exitcode(), 0);
+}
+
+class Renamed : public brood::CustomProcess<Renamed> {
+ public:
+  Renamed() = default;
+  Renamed(ProcessOptions options, std::string to) : CustomProcess(std::move(options)), to_(std::move(to)) {}
+  void run() {
+    set_name("second");
+    tell(to_, name() + " " + brood::current_process_name() + " " + (std::ostringstream() << *this).str());
+  }
+  template <class Archive>
+  void serialize(Archive& ar) {
+    ar& to_;
+  }
+
+ private:
+  std::string to_;
+};
+
+TEST_P(Custom, ItMayRenameItselfInTheChild) {
+  Pipe out;
+  Renamed renamed({.name = "first", .start_method = GetParam()}, out.writer());
+  renamed.start();
+  const std::string line = out.line();
+  EXPECT_TRUE(line.starts_with("second second <Renamed name='second' ")) << line;
+  renamed.join();
+  // Here it keeps the name that it was given here.
+  EXPECT_EQ(renamed.name(), "first");
+}
+
+/// What several custom processes have in common, between them and CustomProcess.
+template <class Derived>
+class Layer : public brood::CustomProcess<Derived> {
+ public:
+  using brood::CustomProcess<Derived>::CustomProcess;
+  void run() { std::exit(static_cast<const Derived*>(this)->code()); }
+};
+class Layered : public Layer<Layered> {
+ public:
+  using Layer::Layer;
+  [[nodiscard]] int code() const { return 13; }
+};
+
+TEST_P(Custom, ClassesMayLieBetween) {
+  Layered layered({.start_method = GetParam()});
+  layered.start();
+  layered.join();
+  EXPECT_EQ(layered.exitcode(), 13);
+}
+
+class Grandchild : public Idle {
+ public:
+  using Idle::Idle;
+  void run() { std::exit(1); }
+};
+/// Copied from Idle, and its name forgotten in one place.
+class Miscopied : public brood::CustomProcess<Idle> {
+ public:
+  using CustomProcess::CustomProcess;
+  void run() { std::exit(2); }
+};
+
+template <class T>
+std::string refusal_of(StartMethod method) {
+  T p({.name = "wrong", .start_method = method});
+  try {
+    p.start();
+  } catch (const brood::UsageError& error) {
+    EXPECT_FALSE(p.pid());
+    return error.what();
+  }
+  return {};
+}
+
+TEST_P(Custom, AClassThatIsNotTheNamedOneIsRefused) {
+  const std::string grandchild = refusal_of<Grandchild>(GetParam());
+  EXPECT_TRUE(grandchild.starts_with("Process::start: process 'wrong' is of the class ")) << grandchild;
+  EXPECT_NE(grandchild.find("Grandchild, but what starts it is brood::CustomProcess<Idle>"), std::string::npos)
+      << grandchild;
+  EXPECT_NE(refusal_of<Miscopied>(GetParam()).find("Miscopied, but what starts it is brood::CustomProcess<Idle>"),
+            std::string::npos);
+}
+
 }  // namespace

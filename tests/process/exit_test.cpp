@@ -133,4 +133,27 @@ TEST_P(ProcessEnd, TheCommandLineStaysReadable) {
   EXPECT_TRUE(contains(ran.out, "variable gone\n")) << ran.out;
 }
 
+TEST_P(ProcessEnd, WhatIsThrownMayBeAnything) {
+  const Ran nothing = run({"throw-nothing"});
+  EXPECT_TRUE(contains(nothing.out, "exitcode 1\n")) << nothing.out << nothing.err;
+  EXPECT_TRUE(contains(nothing.err, "::SaysNothing: (null)\n")) << nothing.err;
+  const Ran foreign = run({"throw-foreign"});
+  EXPECT_TRUE(contains(foreign.out, "exitcode 1\n")) << foreign.out << foreign.err;
+  EXPECT_TRUE(contains(foreign.err, "uncaught exception: an exception that is not of C++\n")) << foreign.err;
+}
+
+TEST_P(ProcessEnd, ATargetThatEndsItsThreadIsTold) {
+  const Ran ran = run({"pthread_exit"});
+  EXPECT_TRUE(contains(ran.out, "exitcode 1\n")) << ran.out << ran.err;
+  EXPECT_TRUE(contains(ran.err, "Process child (pid ")) << ran.err;
+  EXPECT_TRUE(contains(ran.err, "): the target has ended its thread (pthread_exit, ")) << ran.err;
+}
+
+TEST_P(ProcessEnd, TheNameInPsIsTheProgramsOwn) {
+  const Ran ran = run({"name-in-ps"});
+  // That of a light process is its library's; the kernel keeps 15 letters.
+  const std::string name = GetParam() == StartMethod::light ? "libprocess_case" : "process_cases";
+  EXPECT_TRUE(contains(ran.out, "name " + name + "\n")) << ran.out;
+}
+
 }  // namespace

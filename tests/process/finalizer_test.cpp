@@ -125,4 +125,37 @@ TEST_P(Ends, HooksRunInForkedChildrenInTheirOrder) {
   EXPECT_EQ(ran.err.find(" failed: int\n") != std::string::npos, GetParam() == StartMethod::fork) << ran.err;
 }
 
+// exit() has by then destroyed what belongs to the main thread.
+TEST_P(Ends, ProcessesMayBeStartedAtExit) {
+  const Ran ran = run_program(test_program("process_cases"), {std::string(to_string(GetParam())), "start-at-exit"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  std::size_t at = 0;
+  for (const std::string where : {"finalizer", "late finalizer", "handler", "static object"}) {
+    for (const char* what : {": runs\n", ": exitcode 0\n"}) {
+      at = ran.out.find(where + what, at);
+      ASSERT_NE(at, std::string::npos) << where << what << ran.out;
+    }
+  }
+}
+
+TEST_P(Ends, AChildMayStartProcessesAtItsExit) {
+  const Ran ran =
+      run_program(test_program("process_cases"), {std::string(to_string(GetParam())), "start-at-exit-of-child"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  for (const std::string text :
+       {"\nfinalizer of child: exitcode 0\n", "\nlate finalizer of child: exitcode 0\n", "\nexitcode 0\n"}) {
+    EXPECT_NE(ran.out.find(text), std::string::npos) << text << ran.out;
+  }
+}
+
+TEST_P(Ends, ChildrenOfALateFinalizerAreJoined) {
+  const Ran ran = run_program(test_program("process_cases"), {std::string(to_string(GetParam())), "leave-late"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  const std::size_t done = ran.out.find("worker done\n");
+  ASSERT_NE(done, std::string::npos) << ran.out << ran.err;
+  EXPECT_LT(done, ran.out.find("static destroyed in MainProcess\n")) << ran.out;
+}
+
 }  // namespace

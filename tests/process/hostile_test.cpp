@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "brood/error.hpp"
+#include "brood/lock.hpp"
 #include "os/capabilities.hpp"
 #include "os/process_identity.hpp"
 #include "os/reap.hpp"
@@ -330,11 +331,72 @@ TEST_F(Processes, TheApplicationClosesEveryDescriptor) {
   });
 }
 
+TEST_F(Processes, TheApplicationForksWhileOthersMakeProcesses) {
+  expect_scenario(+[](const std::string&) {
+    std::atomic<bool> stop = false;
+    std::thread maker([&stop] {
+      while (!stop) const brood::Process p(exit_with, 1);
+    });
+    // A thread that has made no process itself: its child makes its first one.
+    std::thread([] {
+      for (int round = 0; round < 1000; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+          const brood::Process p(exit_with, 1);
+          ::_exit(0);
+        }
+        int status = -1;
+        SCENARIO_CHECK(child > 0 && ::waitpid(child, &status, 0) == child && status == 0);
+      }
+    }).join();
+    stop = true;
+    maker.join();
+  });
+}
+
+int open_standard_streams() {
+  int count = 0;
+  for (int fd = 0; fd < 3; ++fd) count += ::fcntl(fd, F_GETFD) >= 0;
+  return count;
+}
+
 TEST_F(Processes, ClosedStandardStreamsDoNotConfuseTheChild) {
   expect_scenario(+[](const std::string&) {
     ::close(0);
     ::close(1);
     for (const auto method : kMethods) SCENARIO_CHECK(code_after(method, exit_with, 8) == 8);
+  });
+}
+
+// What such a program prints goes nowhere, and not into a conversation with a child.
+TEST_F(Processes, ClosedStandardStreamsStayClosed) {
+  expect_scenario(+[](const std::string&) {
+    Pipe gate;
+    for (int fd = 0; fd < 3; ++fd) ::close(fd);
+    for (const auto method : kMethods) {
+      brood::Process p(
+          {.start_method = method, .standard_input = brood::Stdio::inherit()},
+          [](const std::string& when, int least) {
+            const int open = open_standard_streams();
+            await(when);
+            std::exit(open == least ? 0 : 1);
+          },
+          // The server's standard input is /dev/null.
+          gate.reader(), method == StartMethod::forkserver ? 1 : 0);
+      p.start();
+      SCENARIO_CHECK(open_standard_streams() == 0);
+      brood::Process piped(
+          {.start_method = method, .standard_input = brood::Stdio::pipe(), .standard_output = brood::Stdio::pipe()},
+          [] {});
+      piped.start();
+      SCENARIO_CHECK(open_standard_streams() == 0);
+      const brood::Lock lock;
+      SCENARIO_CHECK(open_standard_streams() == 0);
+      gate.let_go();
+      p.join();
+      SCENARIO_CHECK(p.exitcode() == 0);
+      piped.join();
+    }
   });
 }
 

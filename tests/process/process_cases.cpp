@@ -1,8 +1,11 @@
 // A program with a main, static objects and exit handlers of its own, told by its arguments what to do.
 //   process_cases METHOD CASE [ARGUMENTS]
 #include <dirent.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "brood/error.hpp"
 #include "brood/event.hpp"
 #include "brood/finalizer.hpp"
 #include "brood/forkserver.hpp"
@@ -46,6 +50,12 @@ bool g_hook_speaks = std::getenv("BROOD_TEST_HOOK") != nullptr;
   return true;
 }();
 
+/// A static object that ends the program when it is executed as a child.
+[[maybe_unused]] const bool g_lives = [] {
+  if (std::getenv("BROOD_TEST_EARLY_END") != nullptr && std::getenv("BROOD_ENTER") != nullptr) ::_exit(3);
+  return true;
+}();
+
 std::string g_program;
 std::vector<std::string> g_arguments;
 brood::StartMethod g_method = brood::StartMethod::fork;
@@ -57,6 +67,93 @@ int run(F f, Args&&... args) {
   p.join();
   line("exitcode " + std::to_string(p.exitcode().value_or(-999)));
   return 0;
+}
+
+/// A whole process while another one ends.
+void start_one_more(const std::string& where) {
+  brood::Process p(
+      {.name = "another", .start_method = g_method}, [](const std::string& from) { line(from + ": runs"); }, where);
+  p.start();
+  p.join();
+  line(where + ": exitcode " + std::to_string(p.exitcode().value_or(-999)));
+}
+struct Late {
+  std::string where;
+  ~Late() {
+    if (!where.empty()) start_one_more(where);
+  }
+} g_late;
+
+/// Before and after the children are joined, in an exit handler that is older than they, and in a static object's destructor.
+int start_at_exit() {
+  std::atexit([] { start_one_more("handler"); });
+  new brood::Finalizer([] { start_one_more("finalizer"); });
+  new brood::Finalizer([] { start_one_more("late finalizer"); }, -1);
+  g_late.where = "static object";
+  return run([] {});
+}
+
+int start_at_exit_of_child() {
+  return run(
+      [](brood::StartMethod method) {
+        g_method = method;
+        new brood::Finalizer([] { start_one_more("finalizer of child"); });
+        new brood::Finalizer([] { start_one_more("late finalizer of child"); }, -1);
+      },
+      g_method);
+}
+
+/// Nobody but the end of the process joins these.
+int leave_children_of_late_finalizer() {
+  new brood::Finalizer(
+      [] {
+        auto* const worker = new brood::Process({.start_method = g_method}, [] {
+          ::usleep(100'000);  // not to wait for anything: so that a parent that does not wait is seen not to
+          line("worker done");
+        });
+        worker->start();
+        auto* const daemon = new brood::Process({.daemon = true, .start_method = g_method}, [] {
+          for (;;) ::pause();
+        });
+        daemon->start();
+      },
+      -1);
+  return 0;
+}
+
+/// How often start() said how a child had ended that ended before it was ready.
+int early_end() {
+  int told = 0;
+  for (int i = 0; i < 50; ++i) {
+    brood::Process p({.start_method = g_method}, [] {});
+    try {
+      p.start();
+    } catch (const brood::StartError& error) {
+      told += std::string_view(error.what()).find("running anything: it ended with code 3;") != std::string_view::npos;
+    }
+  }
+  line("told " + std::to_string(told));
+  return 0;
+}
+
+struct SaysNothing : std::exception {
+  [[nodiscard]] const char* what() const noexcept override { return nullptr; }
+};
+
+/// As another language's runtime would.
+void throw_foreign() {
+  static _Unwind_Exception exception{};
+  exception.exception_class = 0x666f726569676e00;  // "foreign"
+  _Unwind_RaiseException(&exception);
+  line("nobody catches it");
+}
+
+int name_in_ps() {
+  return run([] {
+    char name[16] = {};
+    ::prctl(PR_GET_NAME, name);
+    line(std::string("name ") + name);
+  });
 }
 
 void fail_nested() {
@@ -267,6 +364,14 @@ int main(int argc, char** argv) {
       {"throw", [] { return run(lead_there); }},
       {"throw-nested", [] { return run(fail_nested); }},
       {"throw-int", [] { return run([] { throw 7; }); }},
+      {"throw-nothing", [] { return run([] { throw SaysNothing(); }); }},
+      {"throw-foreign", [] { return run(throw_foreign); }},
+      {"pthread_exit", [] { return run([] { ::pthread_exit(nullptr); }); }},
+      {"start-at-exit", start_at_exit},
+      {"start-at-exit-of-child", start_at_exit_of_child},
+      {"leave-late", leave_children_of_late_finalizer},
+      {"early-end", early_end},
+      {"name-in-ps", name_in_ps},
       {"siblings", siblings},
       {"leave", leave_children},
       {"daemon-of-killed", daemon_of_killed_parent},

@@ -1,5 +1,6 @@
 // What the options change about a child before anything of it runs, and what start() says when that fails.
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -374,7 +375,14 @@ TEST_P(Settings, AnotherUser) {
   brood::Lock lock;
   brood::Process sharing(
       given, [](brood::Lock&) {}, lock);
-  EXPECT_THROW(sharing.start(), brood::StartError);
+  try {
+    sharing.start();
+    ADD_FAILURE() << "it was started";
+  } catch (const brood::UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("runs as user 65534, who cannot open the shared objects"),
+              std::string::npos)
+        << error.what();
+  }
   EXPECT_FALSE(sharing.pid());
 }
 
@@ -389,6 +397,11 @@ TEST_P(Settings, FailuresNameTheStepTheValueAndTheReason) {
   given = options();
   given.limits = {{RLIMIT_CORE, 0, 0}, {777, 1, 1}};
   EXPECT_EQ(refusal(given), head + "set resource limit 777 to 1 (hard 1): Invalid argument");
+  given = options();
+  given.limits = {{RLIMIT_NOFILE, ~std::uint64_t{1}, ~std::uint64_t{1}}};
+  EXPECT_EQ(refusal(given), head +
+                                "set resource limit RLIMIT_NOFILE to 18446744073709551614 (hard 18446744073709551614): "
+                                "Operation not permitted");
   given = options();
   given.process_group = 999999999;
   EXPECT_EQ(refusal(given), head + "join the process group 999999999: Operation not permitted");
@@ -412,6 +425,82 @@ TEST_P(Settings, AfterAFailureItMayBeStartedAgain) {
   EXPECT_EQ(read_all(p.take_stdout().get()), "out\n");
   p.join();
   EXPECT_EQ(p.exitcode(), 0);
+}
+
+StartMethod method_called(const std::string& name) {
+  for (const auto method : brood::get_all_start_methods()) {
+    if (to_string(method) == name) return method;
+  }
+  std::abort();
+}
+
+/// A lambda without captures, asked in a child.
+template <class F>
+bool is_so_in_child(ProcessOptions given, F /*is_so*/, const std::string& argument) {
+  brood::Process p(
+      std::move(given), [](const std::string& wanted) { std::exit(F{}(wanted) ? 0 : 1); }, argument);
+  p.start();
+  p.join();
+  return p.exitcode() == 0;
+}
+
+// A forkserver has been made by then, by one who had more.
+TEST_P(Settings, AUserWhoWasGivenUpIsNotTheChilds) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give itself up";
+  if (GetParam() == StartMethod::light) GTEST_SKIP() << "nobody else may enter the directory of the library";
+  expect_scenario(
+      +[](const std::string& name) {
+        const ProcessOptions given{.start_method = method_called(name)};
+        const auto is_user = [](const std::string& wanted) {
+          const auto id = static_cast<unsigned>(std::stoul(wanted));
+          return ::getuid() == id && ::geteuid() == id && ::getgid() == id && (id == 0 || ::getgroups(0, nullptr) == 0);
+        };
+        SCENARIO_CHECK(is_so_in_child(given, is_user, "0"));
+        SCENARIO_CHECK(::setgroups(0, nullptr) == 0 && ::setresgid(kNobody, kNobody, kNobody) == 0 &&
+                       ::setresuid(kNobody, kNobody, kNobody) == 0);
+        SCENARIO_CHECK(is_so_in_child(given, is_user, std::to_string(kNobody)));
+      },
+      std::string(to_string(GetParam())));
+}
+
+TEST_P(Settings, LimitsAreThoseOfTheStart) {
+  expect_scenario(
+      +[](const std::string& name) {
+        const ProcessOptions given{.start_method = method_called(name)};
+        for (const rlim_t soft : {120U, 110U, 130U}) {
+          rlimit limit{};
+          SCENARIO_CHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+          limit.rlim_cur = soft;
+          SCENARIO_CHECK(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+          SCENARIO_CHECK(is_so_in_child(
+              given,
+              [](const std::string& wanted) {
+                rlimit mine{};
+                return ::getrlimit(RLIMIT_NOFILE, &mine) == 0 && mine.rlim_cur == std::stoul(wanted);
+              },
+              std::to_string(soft)));
+        }
+      },
+      std::string(to_string(GetParam())));
+}
+
+TEST_P(Settings, ARelativeDirectoryIsRelativeToThatOfTheStart) {
+  const Directory directory;
+  fs::create_directory(directory.file("inner"));
+  expect_scenario(
+      +[](const std::string& argument) {
+        const std::size_t at = argument.find(' ');
+        ProcessOptions given{.start_method = method_called(argument.substr(0, at))};
+        const std::string base = argument.substr(at + 1);
+        const auto is_here = [](const std::string& wanted) { return fs::current_path() == wanted; };
+        // Whatever serves the later starts is made here.
+        SCENARIO_CHECK(is_so_in_child(
+            given, [](const std::string&) { return true; }, ""));
+        fs::current_path(base);
+        given.working_directory = "inner";
+        SCENARIO_CHECK(is_so_in_child(given, is_here, base + "/inner"));
+      },
+      std::string(to_string(GetParam())) + " " + fs::canonical(directory.path()).string());
 }
 
 TEST_F(Processes, OptionsThatMakeNoSenseAreRefusedAtOnce) {
@@ -448,7 +537,15 @@ TEST_F(Processes, OptionsThatMakeNoSenseAreRefusedAtOnce) {
       [](auto& o) {
         o.limits = {{RLIMIT_CORE, 5, 4}};
       },
-      "resource limit 4: the soft limit 5 is above the hard one, 4");
+      "resource limit RLIMIT_CORE: the soft limit 5 is above the hard one, 4");
+  const std::string nobody =
+      ": 4294967295 (-1) stands for nobody, and the child would stay who this process is; was somebody looked up who "
+      "does "
+      "not exist?";
+  static constexpr auto kNone = static_cast<std::uint32_t>(-1);
+  refused([](auto& o) { o.user = kNone; }, "user" + nobody);
+  refused([](auto& o) { o.group = kNone; }, "group" + nobody);
+  refused([](auto& o) { o.groups = {{1, kNone}}; }, "groups" + nobody);
   refused([](auto& o) { o.process_group = -3; }, "-3 is no process group");
   refused(
       [](auto& o) {

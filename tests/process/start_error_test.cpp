@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "brood/error.hpp"
@@ -74,6 +75,15 @@ TEST_F(Processes, ACommandLineThatIsTooLongIsTold) {
     const std::string large(8 << 20, 'x');  // above any limit of a single string
     ::setenv("BROOD_TEST_LARGE", large.c_str(), 1);
     SCENARIO_CHECK(error_of_start(StartMethod::spawn) == E2BIG);
+    brood::Process p({.name = "child", .start_method = StartMethod::spawn}, [] {});
+    try {
+      p.start();
+    } catch (const brood::OsError& error) {
+      SCENARIO_CHECK(
+          std::string_view(error.what()) ==
+          "cannot start process 'child': cannot execute /proc/self/exe for a child process (command line and "
+          "environment are too long): Argument list too long");
+    }
     SCENARIO_CHECK(error_of_start(StartMethod::forkserver) == E2BIG);
     SCENARIO_CHECK(error_of_start(StartMethod::fork) == 0);
     ::unsetenv("BROOD_TEST_LARGE");
@@ -97,6 +107,14 @@ TEST_P(StartFailure, TheLimitOfProcessesIsTold) {
         SCENARIO_CHECK(::setrlimit(RLIMIT_NPROC, &before) == 0);  // leak checkers start a process at the end
       },
       std::string(to_string(GetParam())));
+}
+
+TEST_P(StartFailure, HowAChildEndedBeforeItWasReadyIsAlwaysTold) {
+  if (GetParam() == StartMethod::fork) GTEST_SKIP() << "static objects are not made in a clone";
+  const Ran ran = run_program(test_program("process_cases"), {std::string(to_string(GetParam())), "early-end"},
+                              {.environment = {"BROOD_TEST_EARLY_END=1"}});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("told 50\n"), std::string::npos) << ran.out << ran.err;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 // clang-format off: version 14 understands neither concepts nor && between traits
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -178,6 +179,11 @@ constexpr bool require_parameter() {
   else return require_travels<std::remove_cvref_t<P>>();
 }
 
+template <class T>
+inline constexpr bool kIsReferenceWrapper = false;
+template <class T>
+inline constexpr bool kIsReferenceWrapper<std::reference_wrapper<T>> = true;
+
 // --- sending ---------------------------------------------------------------------------------------------------------
 
 template <class Stored, class A>
@@ -187,11 +193,15 @@ constexpr bool require_argument() {
   static_assert(!kTemporaryObject,
                 "brood: a temporary (or moved) shared object is passed to a call in another process, and would be gone "
                 "before it is opened there; give it a name here, keep it until the other has it, and pass that name");
+  constexpr bool kWrapped = kIsReferenceWrapper<Plain> && Shareable<Stored>;
+  static_assert(
+      !kWrapped,
+      "brood: an argument is a std::ref of a shared object; pass the object itself, which travels as a handle");
   constexpr bool kConverts = std::is_same_v<Plain, Stored> || std::is_convertible_v<A&&, Stored> ||
                              (std::is_same_v<Stored, std::string> && kIsText<A>);
-  static_assert(kTemporaryObject || kConverts,
+  static_assert(kTemporaryObject || kWrapped || kConverts,
                 "brood: an argument cannot be converted to the type of the target's parameter at its place");
-  return !kTemporaryObject && kConverts;
+  return !kTemporaryObject && !kWrapped && kConverts;
 }
 
 /// Encodes one argument as the type of its parameter, as a plain call would convert it.
@@ -213,6 +223,7 @@ void encode_argument(Encoder& out, A&& argument) {
 /// Begins a packed call: where the unpacking instance and, unless null, the target are. The arguments follow.
 void begin_call(Encoder& out, PackedCall& call, const void* unpacker, const void* target);
 void finish_call(Encoder& out, PackedCall& call);
+[[noreturn]] void throw_null_target();
 
 using Unpacker = std::unique_ptr<UnpackedCall> (*)(Decoder& in, const void* target);
 
@@ -283,21 +294,26 @@ template <class F, class... P>
 }
 
 /// A generic lambda's `auto&` cannot be asked what it wants: shared objects go in as lvalues, values as rvalues unless
-/// only an lvalue is accepted.
+/// only an lvalue is accepted; where that does not do, all as rvalues (`auto`, which the objects are moved into).
 template <class F, class... S>
 inline constexpr bool kGenericTakesValues = std::is_invocable_v<F&, std::conditional_t<Shareable<S>, S&, S&&>...>;
 template <class F, class... S>
 inline constexpr bool kGenericTakesConst = std::is_invocable_v<F&, std::conditional_t<Shareable<S>, S&, const S&>...>;
 
 template <class F, class... S>
+inline constexpr bool kGenericTakesAll = std::is_invocable_v<F&, S&&...>;
+
+template <class F, class... S>
 [[gnu::visibility("hidden")]] constexpr Unpacker generic_unpacker() {
   if constexpr (kGenericTakesValues<F, S...>) return &unpack_typed<F, std::conditional_t<Shareable<S>, S&, S>...>;
-  else return &unpack_typed<F, std::conditional_t<Shareable<S>, S&, const S&>...>;
+  else if constexpr (kGenericTakesConst<F, S...>)
+    return &unpack_typed<F, std::conditional_t<Shareable<S>, S&, const S&>...>;
+  else return &unpack_typed<F, S...>;
 }
 
 template <class F, class... S, class... Args>
 [[gnu::visibility("hidden")]] void pack_generic(Encoder& out, PackedCall& call, TypeList<S...>, Args&&... args) {
-  constexpr bool kCallable = kGenericTakesValues<F, S...> || kGenericTakesConst<F, S...>;
+  constexpr bool kCallable = kGenericTakesValues<F, S...> || kGenericTakesConst<F, S...> || kGenericTakesAll<F, S...>;
   static_assert(kCallable, "brood: the target cannot be called with these arguments");
   if constexpr (kCallable) {
     begin_call(out, call, reinterpret_cast<const void*>(generic_unpacker<F, S...>()), nullptr);
@@ -348,7 +364,7 @@ using call_result_t = std::remove_cvref_t<typename CallResult<std::decay_t<F>, A
 ///
 /// f is a function or a lambda without captures (a generic one too). Each argument is converted to the type of its
 /// parameter, as in a plain call, and must be able to travel; what cannot is refused at compile time in one line.
-/// Errors: UsageError if f lies in no loaded module; what encoding an argument throws.
+/// Errors: UsageError if f is null or lies in no loaded module; what encoding an argument throws.
 template <class F, class... Args>
 [[gnu::visibility("hidden")]] PackedCall pack_call(F&& f, Args&&... args) {
   using Target = std::decay_t<F>;
@@ -358,6 +374,7 @@ template <class F, class... Args>
     using Parameters = typename CallOf<Target, Args...>::Parameters;
     if constexpr (kIsFunctionPointer<Target>) {
       const Target pointer = f;
+      if (pointer == nullptr) throw_null_target();
       pack_typed<Target>(out, call, reinterpret_cast<const void*>(pointer), Parameters{}, std::forward<Args>(args)...);
     } else if constexpr (HasOneCallOperator<Target>) {
       pack_typed<Target>(out, call, nullptr, Parameters{}, std::forward<Args>(args)...);

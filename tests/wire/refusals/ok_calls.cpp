@@ -31,4 +31,5 @@ void test() {
   brood::detail::pack_call([](Lock&, std::string s) { return s; }, lock, "text");
   brood::detail::pack_call([](auto& l, auto s, const auto& n) { return s.size() + sizeof(l) + sizeof(n); }, lock,
                            "text", 1);
+  brood::detail::pack_call([](auto... all) { return sizeof...(all); }, lock, "text", 1);
 }
