@@ -22,6 +22,17 @@
 
 namespace brood::inline v1 {
 
+namespace detail {
+template <class T>
+inline constexpr bool kFitsAtomic = raw_layout<T>&& padding_free<T> && sizeof(T) <= AtomicCore::kMostBytes;
+template <class T>
+constexpr bool is_lock_free() noexcept {
+  if constexpr (kFitsAtomic<T>)
+    return std::atomic<T>::is_always_lock_free && std::atomic_ref<T>::required_alignment <= AtomicCore::kMostBytes;
+  else return true;  // refused for another reason
+}
+}  // namespace detail
+
 /// std::atomic<T> in shared memory: T is a number, a bool, an enum, or plain data without padding of up to 8 bytes.
 ///
 /// Every operation is one instruction of the processor: no lock, so there is no owner that could die, and no process ever
@@ -35,9 +46,9 @@ namespace brood::inline v1 {
 /// Source:     std::atomic; none in Python, where a Value and its lock take its place.
 template <class T>
 class Atomic {
-  static_assert(detail::raw_layout<T> && detail::padding_free<T> && sizeof(T) <= detail::AtomicCore::kMostBytes,
+  static_assert(detail::kFitsAtomic<T>,
                 "brood: Atomic<T> holds plain data of up to 8 bytes without pointers and padding; take a Value");
-  static_assert(std::atomic<T>::is_always_lock_free && std::atomic_ref<T>::required_alignment <= 8,
+  static_assert(detail::is_lock_free<T>(),
                 "brood: Atomic<T> is for types that the processor changes without a lock; take a Value");
   static constexpr bool kCounts = std::integral<T> && !std::same_as<T, bool>;
   static constexpr bool kAdds = kCounts || std::floating_point<T>;

@@ -1,7 +1,10 @@
 // Array, Atomic, ShareableList, SharedMemory and its manager: the old state or the new one, or told of a half-made change;
 // nobody waits for the dead, and nothing of theirs stays.
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -68,7 +71,6 @@ struct ArrayScene : Scene {
   void judge_array(Findings& findings) {
     findings.fresh("a fresh process", [this](Self&) {
       auto opened = Array<Wide>::open(array->handle());
-      must(!opened.locked(), "an array that nobody alive holds says that it is locked");
       std::vector<Wide> seen;
       try {
         seen = opened.to_vector();
@@ -95,6 +97,7 @@ struct ArrayScene : Scene {
              "a change is half done, and no OwnerDied was told");
         must(ledger.returned == 0 || ItemOf<Wide>::key(seen[0]) == kNew, "a change that came back is not there");
       }
+      must(!opened.locked(), "an array that nobody alive holds says that it is locked");
       must(!opened.recover([](std::span<Wide>) {}), "recover() of an array in good order repaired");
       opened.fill(wide(kRepaired));
       must(ItemOf<Wide>::key(opened.get(-1)) == kRepaired && !opened.locked(), "the array does not work any more");
@@ -529,6 +532,13 @@ struct ArrayWithGivenLock : Scene {
   void judge(Findings& findings, const Arrival& /*at*/) override { nothing_left(findings); }
 };
 
+/// Of objects, once they are known.
+std::atomic<std::uint64_t>& shared_ids(std::size_t which) {
+  static auto& all = shared<std::array<std::atomic<std::uint64_t>, 3>>();
+  all.at(which) = 0;
+  return all.at(which);
+}
+
 struct ManagerScene : Scene {
   void ready() override {
     settle_in();
@@ -552,12 +562,23 @@ struct ManagerLife : ManagerScene {
 
 /// The victim makes an object by a manager of another process, which then shuts down.
 struct ManagerMake : ManagerScene {
-  std::optional<SharedMemoryManager> manager{SharedMemoryManager::started()};
+  std::atomic<std::uint64_t>& manager_id = shared_ids(0);
+  std::atomic<std::uint64_t>& id = shared_ids(1);
   std::optional<SharedMemoryManager> opened;
-  std::atomic<std::uint64_t>& id = renewed<std::atomic<std::uint64_t>>();
+  Actor keeper;
+  void set() override {
+    keeper = Actor([this](Self& self) {
+      auto manager = SharedMemoryManager::started();
+      manager_id = manager.handle().id();
+      self.mark(1);
+      self.await_go(1);
+      manager.shutdown();
+    });
+    must(keeper.await(1), "the manager was not started: " + keeper.error());
+  }
   void ready() override {
     ManagerScene::ready();
-    opened.emplace(SharedMemoryManager::open(manager->handle()));
+    opened.emplace(SharedMemoryManager::open(Handle(brood::Kind::memory, manager_id)));
   }
   void operate() override {
     const std::uint64_t made = opened->shared_memory(kMemoryBytes).handle().id();
@@ -571,7 +592,9 @@ struct ManagerMake : ManagerScene {
              "the manager did not keep the memory");
       });
     }
-    manager.reset();
+    keeper.go(1);
+    findings.finishes(keeper, "the manager's shutdown");
+    keeper.kill();
     nothing_left(findings);
   }
 };
@@ -584,11 +607,6 @@ struct ManagerShutdown : ManagerScene {
   std::atomic<std::uint64_t>& kept_id = shared_ids(1);
   std::atomic<std::uint64_t>& lost_id = shared_ids(2);
   std::optional<Actor> user;
-  static std::atomic<std::uint64_t>& shared_ids(std::size_t which) {
-    static auto& all = shared<std::array<std::atomic<std::uint64_t>, 3>>();
-    all.at(which) = 0;
-    return all.at(which);
-  }
   void ready() override {
     ManagerScene::ready();
     manager.emplace(SharedMemoryManager::started());
