@@ -15,9 +15,6 @@
 #include <fstream>
 #include <string>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25  // Linux 6.1; glibc 2.37 has it
-#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14; glibc 2.36 has it, older headers do not
 #endif
@@ -28,6 +25,7 @@ namespace {
 int result(long value) noexcept { return value < 0 ? -errno : static_cast<int>(value); }
 
 constexpr mode_t kOwnerOnly = 0600;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE: Linux 6.1; glibc has it from 2.37 on
 
 }  // namespace
 
@@ -140,7 +138,7 @@ void release_addresses(void* at, std::size_t size_bytes) noexcept { ::munmap(at,
 void use_huge_pages(void* at, std::size_t size_bytes) noexcept {
   if (::madvise(at, size_bytes, MADV_HUGEPAGE) != 0) return;  // a kernel without them
   // tmpfs hands them out by itself only if it was mounted with huge=; but it lets memory be put together to some.
-  (void)::madvise(at, size_bytes, MADV_COLLAPSE);
+  (void)::madvise(at, size_bytes, kCollapse);
 }
 
 std::size_t huge_bytes(const void* at) {
