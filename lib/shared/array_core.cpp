@@ -171,7 +171,9 @@ bool ArrayCore::lock_before(Deadline deadline, ArrayHold& hold) const {
 }
 
 void ArrayHold::release() noexcept {
-  if (void* lock = std::exchange(lock_, nullptr)) sync::unlock_recursive(*static_cast<sync::LockBody*>(lock));
+  auto* const lock = static_cast<sync::LockBody*>(std::exchange(lock_, nullptr));
+  // In a forked child this is a copy; what it stands for is the parent's.
+  if (lock != nullptr && sync::held_by_process(*lock)) sync::unlock_recursive(*lock);
 }
 
 bool ArrayCore::locked() const {

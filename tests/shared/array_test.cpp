@@ -135,6 +135,19 @@ TEST_F(ArrayLadder, TheGuardHoldsTheLockUntilItsScopeEnds) {
   EXPECT_FALSE(array.locked());
 }
 
+TEST_F(ArrayLadder, AForkedCopyOfAGuardIsNotTheParents) {
+  Array<int> array{1, 2};
+  auto guard = array.lock();
+  Child child([&](Line&) {
+    guard.unlock();
+    require(!array.try_lock(), "it is the parent's");
+  });
+  EXPECT_EQ(child.wait(), 0);
+  EXPECT_TRUE(array.locked());
+  std::thread([moved = std::move(guard)]() mutable { moved.unlock(); }).join();  // but of any thread of it
+  EXPECT_FALSE(array.locked());
+}
+
 TEST_F(ArrayLadder, IncrementsAddUpInThreadsAndProcesses) {
   Array<long> array(4);
   std::vector<Child> children;

@@ -130,6 +130,26 @@ TEST_F(ValueLadder, CopiesAreIndependent) {
   EXPECT_EQ(copy.get().cells[0], 5);
 }
 
+TEST_F(ValueLadder, AForkedCopyOfAGuardCommitsNothing) {
+  brood::Value<long> value(1);
+  {
+    auto guard = value.lock();
+    *guard = 2;
+    for (const bool abandons : {false, true}) {
+      Child child([&](Line&) {
+        auto mine = std::move(guard);
+        if (abandons) mine.abandon();
+      });
+      EXPECT_EQ(child.wait(), 0);
+      EXPECT_TRUE(value.locked());
+    }
+    Child other([&](Line&) { require(!value.try_lock_for(1ms), "it is the parent's"); });
+    EXPECT_EQ(other.wait(), 0);
+    *guard = 4;
+  }
+  EXPECT_EQ(value.get(), 4);
+}
+
 TEST_F(ValueLadder, AnotherTypeIsRefused) {
   const brood::Value<int> value(1);
   expect_error<brood::TypeMismatch>([&] { (void)brood::Value<float>::open(value.handle()); },
