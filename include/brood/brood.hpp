@@ -1,6 +1,9 @@
 // Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: wait)
 #pragma once
 
+#include "brood/array.hpp"
+#include "brood/array_view.hpp"
+#include "brood/atomic.hpp"
 #include "brood/barrier.hpp"
 #include "brood/broadcast.hpp"
 #include "brood/condition.hpp"
@@ -27,6 +30,9 @@
 #include "brood/rlock.hpp"
 #include "brood/semaphore.hpp"
 #include "brood/serialize.hpp"
+#include "brood/shareable_list.hpp"
+#include "brood/shared_memory.hpp"
+#include "brood/shared_memory_manager.hpp"
 #include "brood/simple_queue.hpp"
 #include "brood/value.hpp"
 #include "brood/version.hpp"

@@ -1,6 +1,8 @@
 // Declares every public type, for headers that only name them.                                 (room: base)
 #pragma once
 
+#include <cstddef>
+
 namespace brood::inline v1 {
 
 namespace detail {
@@ -11,6 +13,12 @@ using Decoder = detail::Decoder;
 using Encoder = detail::Encoder;
 
 class Address;
+template <class T>
+class Array;
+template <class T, std::size_t N>
+class ArrayView;
+template <class T>
+class Atomic;
 class Barrier;
 class BoundedSemaphore;
 template <class T>
@@ -39,8 +47,18 @@ class Process;
 template <class T>
 class Queue;
 class RLock;
+template <class T>
+class RawArray;
+template <class T>
+class RawValue;
+template <class T>
+class ReadOnlyArray;
+class ReadOnlyMemory;
 class ReadyFd;
 class Semaphore;
+class ShareableList;
+class SharedMemory;
+class SharedMemoryManager;
 template <class T>
 class SimpleQueue;
 template <class T>

@@ -56,7 +56,6 @@ class RLock : public detail::SharedObject<RLock, Kind::rlock> {
  private:
   friend detail::SharedObject<RLock, Kind::rlock>;
   explicit RLock(detail::Object object) noexcept : SharedObject(std::move(object)) {}
-  [[noreturn]] void throw_owner_died() const;
   [[noreturn]] void throw_not_held() const;
 };
 

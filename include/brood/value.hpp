@@ -26,6 +26,10 @@ namespace brood::inline v1 {
 /// A change happens to a copy, which becomes the value in one store when the lock is released. So a process that dies
 /// while it changes the value has changed nothing, a change that throws is undone, and the lock never needs recovery.
 ///
+/// The lock is always the Value's own: that nothing needs recovery rests on nobody but the Value's changes being guarded by
+/// it. For one lock over several data, put them into one struct, or take Arrays, which accept an RLock; without any lock
+/// there is RawValue, and Atomic for what the processor changes in one instruction.
+///
 /// Shape:      one segment: a page, or as many as two copies of T take.
 /// Threads:    safe.     Processes: safe, through the handle.
 /// Crash:      the value is the last one committed; the next taker gets the lock.
@@ -103,6 +107,22 @@ class Value {
     return detail::load_raw<T>(bytes.data());
   }
   void set(const T& value) { *lock() = value; }
+  /// Adds under the lock; returns the new value. (`v.set(v.get() + x)` would lose what others add in between.)
+  T add(const T& by) requires requires(T value) { value = static_cast<T>(value + by); }
+  {
+    return with([&](T& value) { return value = static_cast<T>(value + by); });
+  }
+  /// Makes the value `next(value)`, under the lock; returns the new one. If `next` throws, nothing has changed.
+  template <class Next>
+  T update(Next&& next) {
+    return with([&](T& value) { return value = std::invoke(std::forward<Next>(next), std::as_const(value)); });
+  }
+  /// Returns what was there.
+  T exchange(const T& value) {
+    return with([&](T& now) { return std::exchange(now, value); });
+  }
+  /// A new, unnamed Value of the same content.
+  [[nodiscard]] Value copy() const { return Value(get()); }
 
   [[nodiscard]] Handle handle() const { return core_.handle(); }
   friend std::ostream& operator<<(std::ostream& out, const Value& value) {

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <string>
 
 #include "os/above_standard.hpp"
 
@@ -26,6 +28,7 @@ int result(long value) noexcept { return value < 0 ? -errno : static_cast<int>(v
 int descriptor(int fd) noexcept { return above_standard(result(fd)); }
 
 constexpr mode_t kOwnerOnly = 0600;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE: Linux 6.1; glibc has it from 2.37 on
 
 }  // namespace
 
@@ -118,6 +121,46 @@ void* page_wiped_by_fork() noexcept {
   void* page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) std::abort();
   return page;
+}
+
+const int kMapOver = MAP_FIXED;
+
+void* reserve_addresses(std::size_t size_bytes, std::size_t alignment) noexcept {
+  const std::size_t whole = round_up(size_bytes, page_size());
+  void* const found = ::mmap(nullptr, whole + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (found == MAP_FAILED) return nullptr;
+  char* const first = static_cast<char*>(found);
+  const std::size_t before = (alignment - reinterpret_cast<std::uintptr_t>(found) % alignment) % alignment;
+  if (before != 0) ::munmap(first, before);
+  if (before != alignment) ::munmap(first + before + whole, alignment - before);
+  return first + before;
+}
+
+void release_addresses(void* at, std::size_t size_bytes) noexcept { ::munmap(at, round_up(size_bytes, page_size())); }
+
+void use_huge_pages(void* at, std::size_t size_bytes) noexcept {
+  if (::madvise(at, size_bytes, MADV_HUGEPAGE) != 0) return;  // a kernel without them
+  // tmpfs hands them out by itself only if it was mounted with huge=; but it lets memory be put together to some.
+  (void)::madvise(at, size_bytes, kCollapse);
+}
+
+std::size_t huge_bytes(const void* at) {
+  // A mapping is a line "from-to flags …" and then a line for each figure.
+  std::array<char, 24> begin{};
+  std::snprintf(begin.data(), begin.size(), "%lx-", reinterpret_cast<unsigned long>(at));
+  constexpr std::size_t kKilo = 1024;
+  std::size_t bytes = 0;
+  bool inside = false;
+  std::ifstream maps("/proc/self/smaps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.rfind(begin.data(), 0) == 0) inside = true;
+    if (!inside) continue;
+    for (const char* const figure : {"AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:"}) {
+      if (line.rfind(figure, 0) == 0) bytes += std::strtoull(line.c_str() + std::string(figure).size(), nullptr, 10);
+    }
+    if (line.rfind("VmFlags:", 0) == 0) break;  // the last one
+  }
+  return bytes * kKilo;
 }
 
 std::uint64_t random_u64() noexcept {

@@ -52,6 +52,18 @@ void replace_by_zeros(void* at, std::size_t size_bytes) noexcept;
 /// A page of private zeros that a forked child sees as zeros again. Aborts if there is no memory for one page.
 [[nodiscard]] void* page_wiped_by_fork() noexcept;
 
+/// What one entry of the processor's second page table covers: 2 MiB.
+inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
+/// Addresses for a mapping that begins on a multiple of `alignment`; whoever maps there passes kMapOver. Null if there
+/// are none.
+[[nodiscard]] void* reserve_addresses(std::size_t size_bytes, std::size_t alignment) noexcept;
+void release_addresses(void* at, std::size_t size_bytes) noexcept;
+extern const int kMapOver;
+/// Asks for huge pages, now and later. Advice: what the kernel made of it says huge_bytes().
+void use_huge_pages(void* at, std::size_t size_bytes) noexcept;
+/// Bytes of the mapping that begins at `at` which this process reaches by huge pages.
+[[nodiscard]] std::size_t huge_bytes(const void* at);
+
 /// Random bits from the kernel.
 [[nodiscard]] std::uint64_t random_u64() noexcept;
 

@@ -24,13 +24,15 @@ void keep();
   keep();
   return shm::open_or_create(request, init);
 }
-[[nodiscard]] inline detail::Object open(const Handle& handle, Kind kind, const shm::Payload& payload = {}) {
+[[nodiscard]] inline detail::Object open(const Handle& handle, Kind kind, const shm::Payload& payload = {},
+                                         shm::Access access = shm::Access::read_write) {
   keep();
-  return shm::open(handle, kind, payload);
+  return shm::open(handle, kind, payload, access);
 }
-[[nodiscard]] inline detail::Object open_named(std::string_view name, Kind kind, const shm::Payload& payload = {}) {
+[[nodiscard]] inline detail::Object open_named(std::string_view name, Kind kind, const shm::Payload& payload = {},
+                                               shm::Access access = shm::Access::read_write) {
   keep();
-  return shm::open_named(name, kind, payload);
+  return shm::open_named(name, kind, payload, access);
 }
 
 }  // namespace brood::inline v1::registry

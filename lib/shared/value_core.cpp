@@ -80,6 +80,7 @@ void* ValueCore::begin(Deadline deadline) {
 
 void ValueCore::commit() noexcept {
   ValueBody& body = body_of(object_);
+  if (!sync::held_by_process(body.lock)) return;  // a forked child's copy of a guard: the change is the parent's
   const std::uint32_t depth = body.lock.depth.load(std::memory_order_relaxed);
   if (depth > 1) {
     body.lock.depth.store(depth - 1, std::memory_order_relaxed);
@@ -94,6 +95,7 @@ void ValueCore::commit() noexcept {
 
 void ValueCore::abandon() noexcept {
   ValueBody& body = body_of(object_);
+  if (!sync::held_by_process(body.lock)) return;
   const std::uint32_t depth = body.lock.depth.load(std::memory_order_relaxed);
   body.lock.depth.store(depth - 1, std::memory_order_relaxed);
   if (depth == 1) sync::release(body.lock);

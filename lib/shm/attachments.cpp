@@ -65,6 +65,21 @@ bool g_exit_handler_registered = false;  // under the lists' mutex
 constinit std::atomic<void (*)() noexcept> g_farewell = nullptr;
 constinit std::atomic<bool> g_has_let_go = false;
 
+/// Errors: bip::interprocess_exception.
+bip::mapped_region map(int fd, std::size_t size_bytes, Kind kind, Access access) {
+  const auto mode = access == Access::read_only ? bip::read_only : bip::read_write;
+  // Raw memory may get huge pages, which exist only where the address fits the offset in the file.
+  void* const place =
+      kind == Kind::memory && size_bytes >= os::kHugePage ? os::reserve_addresses(size_bytes, os::kHugePage) : nullptr;
+  if (place == nullptr) return {Mappable(fd), mode, 0, size_bytes};
+  try {
+    return {Mappable(fd), mode, 0, size_bytes, place, os::kMapOver};
+  } catch (...) {
+    os::release_addresses(place, size_bytes);
+    throw;
+  }
+}
+
 void let_go_of_mappings() noexcept {
   g_has_let_go.store(true);
   std::vector<std::string> files;
@@ -95,10 +110,10 @@ void let_go_of_mappings() noexcept {
 }  // namespace
 
 detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name,
-                           std::string file) {
+                           std::string file, Access access) {
   auto made = std::make_unique<Mapped>();
   try {
-    made->region = bip::mapped_region(Mappable(fd), bip::read_write, 0, size_bytes);
+    made->region = map(fd, size_bytes, kind, access);
   } catch (const bip::interprocess_exception& error) {
     const int number = error.get_native_error() != 0 ? error.get_native_error() : ENOMEM;
     throw OsError(number, "cannot map " + std::to_string(size_bytes) +

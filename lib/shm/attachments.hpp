@@ -10,9 +10,9 @@
 
 namespace brood::inline v1::shm {
 
-/// Takes over a fresh mapping of an open, share-locked file and links it.
+/// Maps an open, share-locked file and links the mapping.
 [[nodiscard]] detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint64_t id, std::string name,
-                                         std::string file);
+                                         std::string file, Access access = Access::read_write);
 /// Unlinks and unmaps; the caller reclaims.
 void detach(detail::Attachment* attachment) noexcept;
 

@@ -188,6 +188,16 @@ std::size_t drop_pins(std::uint64_t container, std::span<const std::uint64_t> ke
   return dropped;
 }
 
+void retire_pinned(std::uint64_t container) noexcept {
+  for (const auto& file : list_domain()) {
+    const auto name = parse_pin_file(file);
+    if (!name || name->container != container) continue;
+    // First its own name: without it nobody can come any more, and without the pin it goes with its last user.
+    ::unlink(domain_path(base::hex16(name->target)).c_str());
+    ::unlink(domain_path(file).c_str());
+  }
+}
+
 void pin(std::uint64_t container, std::uint64_t message, const Handle& target) {
   if (!target.name().empty()) return;
   const std::string from = object_path(target);

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 #include "base/hex.hpp"
 #include "base/unique_fd.hpp"
@@ -112,10 +113,11 @@ void check(const SegmentHeader& header, std::size_t file_bytes, const Handle& ha
 }
 
 /// Opens and share-locks the file; nothing if there is none (any more).
-base::UniqueFd open_locked(const std::string& path, const std::string& what) {
+base::UniqueFd open_locked(const std::string& path, const std::string& what, Access access = Access::read_write) {
   const Deadline patience = Deadline::after(std::chrono::nanoseconds(kReclaimerPatienceNs));
   for (;;) {
-    base::UniqueFd fd(os::open_file(path.c_str(), true));
+    // A mapping of a descriptor that cannot write can never be made writable.
+    base::UniqueFd fd(os::open_file(path.c_str(), access == Access::read_write));
     if (fd.get() == -ENOENT || fd.get() == -ENXIO) return base::UniqueFd();
     if (fd.get() == -EACCES || fd.get() == -ELOOP || fd.get() == -EPERM)
       throw PermissionDenied(what + ": no permission to open " + path);
@@ -139,7 +141,8 @@ base::UniqueFd open_locked(const std::string& path, const std::string& what) {
   }
 }
 
-detail::Object attach_checked(int fd, const Handle& handle, Kind kind, const Payload& payload, std::string file) {
+detail::Object attach_checked(int fd, const Handle& handle, Kind kind, const Payload& payload, std::string file,
+                              Access access = Access::read_write) {
   const std::string what = describe(handle);
   struct stat st {};
   if (::fstat(fd, &st) != 0) throw OsError(errno, "fstat of " + what);
@@ -153,13 +156,14 @@ detail::Object attach_checked(int fd, const Handle& handle, Kind kind, const Pay
   check(header, file_bytes, handle, kind, payload);
   register_exit_handler();
   return detail::Object(attach(fd, file_bytes, kind, header.id, handle.name(),
-                               file.empty() ? object_file(header.id, handle.name()) : std::move(file)));
+                               file.empty() ? object_file(header.id, handle.name()) : std::move(file), access));
 }
 
-detail::Object open_file_of(const Handle& handle, Kind kind, const Payload& payload, bool may_be_missing) {
+detail::Object open_file_of(const Handle& handle, Kind kind, const Payload& payload, bool may_be_missing,
+                            Access access = Access::read_write) {
   const std::string what = describe(handle);
-  const base::UniqueFd fd = open_locked(object_path(handle), what);
-  if (fd) return attach_checked(fd.get(), handle, kind, payload, {});
+  const base::UniqueFd fd = open_locked(object_path(handle), what, access);
+  if (fd) return attach_checked(fd.get(), handle, kind, payload, {}, access);
   if (may_be_missing) return {};
   const char* const why =
       handle.name().empty() ? "it was freed with its last user" : "it was removed, or not made yet (open_or_create())";
@@ -197,10 +201,20 @@ base::UniqueFd open_unnamed_file(Kind kind, std::size_t total, const std::string
   }
 }
 
+/// No file can be longer, whatever the filesystem.
+constexpr std::size_t kMostBodyBytes = std::numeric_limits<std::int64_t>::max() / 2;
+
+constinit std::atomic<DrawIdentity> g_draw_identity = nullptr;
+std::uint64_t draw_identity() {
+  const DrawIdentity draw = g_draw_identity.load();
+  return (draw != nullptr ? draw() : os::random_u64()) | 1;  // never 0
+}
+
 /// Makes the file whole, then gives it its name. Empty if the name is taken.
 detail::Object make_and_publish(const CreateRequest& request, std::uint64_t id, const std::string& file,
                                 const std::function<void(void* body)>& init) {
   register_exit_handler();
+  if (request.body_bytes > kMostBodyBytes) throw_no_space(request.kind, request.body_bytes);
   const std::size_t total = os::round_up(kBodyOffset + request.body_bytes, os::page_size());
   const std::size_t reserved =
       request.reserved_bytes == 0
@@ -246,12 +260,13 @@ bool nobody_has_mapped(const std::string& path) {
 
 detail::Object create(const CreateRequest& request, const std::function<void(void* body)>& init) {
   if (!request.name.empty()) check_name(request.name);
-  const std::uint64_t id = os::random_u64() | 1;  // never 0
-  detail::Object made = make_and_publish(request, id, object_file(id, request.name), init);
-  if (!made)
+  for (;;) {
+    const std::uint64_t id = draw_identity();
+    if (detail::Object made = make_and_publish(request, id, object_file(id, request.name), init)) return made;
+    if (request.name.empty()) continue;  // somebody has this identity
     throw AlreadyExists("there is already an object named '" + std::string(request.name) + "' in " +
                         domain_directory() + "; use open_or_create() to share it, or remove() it first");
-  return made;
+  }
 }
 
 detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
@@ -276,17 +291,19 @@ detail::Object join_registry(std::size_t body_bytes, std::size_t reserved_bytes,
   }
 }
 
-detail::Object open(const Handle& handle, Kind kind, const Payload& payload) {
+void set_draw_identity(DrawIdentity draw) noexcept { g_draw_identity.store(draw); }
+
+detail::Object open(const Handle& handle, Kind kind, const Payload& payload, Access access) {
   if (handle.kind() != kind) {
     throw TypeMismatch(handle.str() + " is a handle of kind " + quoted(handle.kind()) + ", it was opened as " +
                        quoted(kind));
   }
-  return open_file_of(handle, kind, payload, false);
+  return open_file_of(handle, kind, payload, false, access);
 }
 
-detail::Object open_named(std::string_view name, Kind kind, const Payload& payload) {
+detail::Object open_named(std::string_view name, Kind kind, const Payload& payload, Access access) {
   check_name(name);
-  return open_file_of(Handle(kind, 0, std::string(name)), kind, payload, false);
+  return open_file_of(Handle(kind, 0, std::string(name)), kind, payload, false, access);
 }
 
 detail::Object open_or_create(const CreateRequest& request, const std::function<void(void* body)>& init) {

@@ -63,7 +63,7 @@ constexpr std::size_t smallest_body(Kind kind) noexcept {
     case Kind::chunks: return 3904 + 4096;
     case Kind::memory:
     case Kind::atomic: return 64;
-    case Kind::array:
+    case Kind::array: return 256;
     case Kind::shareable_list: return 128;
     case Kind::managed: return 1024;
     case Kind::container: return 3904 + 4096;
@@ -77,6 +77,9 @@ struct Payload {
   std::uint64_t fingerprint = 0;
   std::string type_name = {};
 };
+
+/// How a segment is mapped. What is mapped read-only the kernel protects against every store of this process.
+enum class Access : std::uint8_t { read_write, read_only };
 
 struct CreateRequest {
   Kind kind = Kind::none;
@@ -92,14 +95,21 @@ struct CreateRequest {
 
 /// Attaches to an existing object.
 /// Errors: HandleError (stale), TypeMismatch (kind, payload, layout), PermissionDenied, OsError.
-[[nodiscard]] detail::Object open(const Handle& handle, Kind kind, const Payload& payload = {});
+[[nodiscard]] detail::Object open(const Handle& handle, Kind kind, const Payload& payload = {},
+                                  Access access = Access::read_write);
 
 /// By name instead of by handle. `open_named` throws HandleError if there is none.
-[[nodiscard]] detail::Object open_named(std::string_view name, Kind kind, const Payload& payload = {});
+[[nodiscard]] detail::Object open_named(std::string_view name, Kind kind, const Payload& payload = {},
+                                        Access access = Access::read_write);
 [[nodiscard]] detail::Object open_or_create(const CreateRequest& request, const std::function<void(void* body)>& init);
 /// Takes the name away; users keep the object until they close it. False if there was none of that name.
 /// Errors: TypeMismatch if the name belongs to another kind of object.
 bool remove_named(std::string_view name, Kind kind);
+
+/// For tests: where the identities of new objects come from, until it is set back to null. A second object of one
+/// identity would be the first: one that is taken is drawn anew.
+using DrawIdentity = std::uint64_t (*)();
+void set_draw_identity(DrawIdentity draw) noexcept;
 
 /// The name given to a named create(). Errors: UsageError if it is empty: an unnamed object is made by its constructor.
 [[nodiscard]] std::string_view given_name(std::string_view name);
@@ -153,6 +163,9 @@ void pin(std::uint64_t container, std::uint64_t message, const Handle& target);
 /// Removes the pins of a container, but not those of the messages in `kept` (sorted), and what only they kept alive.
 /// Returns how many.
 std::size_t drop_pins(std::uint64_t container, std::span<const std::uint64_t> kept) noexcept;
+/// The same for all pins of a container, and takes their unnamed targets out of the domain: who has one open keeps it,
+/// and nobody can open it any more.
+void retire_pinned(std::uint64_t container) noexcept;
 /// What gc() calls for a container with pins whose messages may still be in it: after a killing inside put or get only
 /// the room that knows what a container looks like can tell. Drops what is not needed; returns how many pins that were.
 /// The fingerprint is that of the container's payload.

@@ -112,6 +112,13 @@ inline bool held_by_caller(const LockBody& lock) noexcept {
          tid_of(word) == registry::self_tid(me);
 }
 
+/// Held by some thread of this process: what a guard's end has to ask, of which a forked child may have a copy.
+inline bool held_by_process(const LockBody& lock) noexcept {
+  const Id me = registry::self_if_joined();
+  const std::uint64_t word = lock.word.load(std::memory_order_relaxed);
+  return me != registry::kNobody && owner_of(word) == me && (word & kDamaged) == 0;
+}
+
 /// Held by somebody alive.
 inline bool is_held(const LockBody& lock) noexcept {
   const std::uint64_t word = lock.word.load(std::memory_order_acquire);

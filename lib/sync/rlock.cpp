@@ -1,6 +1,5 @@
 #include "brood/rlock.hpp"
 
-#include <limits>
 #include <ostream>
 
 #include "brood/error.hpp"
@@ -9,6 +8,7 @@
 #include "sync/lock_body.hpp"
 #include "sync/lock_print.hpp"
 #include "sync/recover.hpp"
+#include "sync/recursive.hpp"
 
 namespace brood::inline v1 {
 namespace {
@@ -26,27 +26,10 @@ RLock RLock::open_or_create(std::string_view name, LockOptions options) {
   return RLock(sync::open_or_create_lock(Kind::rlock, name, options));
 }
 
-void RLock::throw_owner_died() const { sync::throw_owner_died(body_of(object_), handle()); }
-
 void RLock::lock() { (void)try_lock_before(Deadline::never()); }
 
 bool RLock::try_lock_before(Deadline deadline) {
-  sync::LockBody& body = body_of(object_);
-  if (sync::held_by_caller(body)) {
-    // Only the owner thread writes the depth, so plain loads and stores of its own do.
-    const std::uint32_t depth = body.depth.load(std::memory_order_relaxed);
-    if (depth == std::numeric_limits<std::uint32_t>::max())
-      throw UsageError(handle().str() + ": locked too many times by one thread");
-    body.depth.store(depth + 1, std::memory_order_relaxed);
-    return true;
-  }
-  switch (sync::acquire(body, context_of(object_), deadline)) {
-    case sync::Acquired::yes:
-    case sync::Acquired::healed: body.depth.store(1, std::memory_order_relaxed); return true;
-    case sync::Acquired::timed_out: return false;
-    case sync::Acquired::damaged: break;
-  }
-  throw_owner_died();
+  return sync::lock_recursive(body_of(object_), context_of(object_), deadline, object_);
 }
 
 void RLock::throw_not_held() const {
@@ -58,13 +41,7 @@ void RLock::unlock() {
   sync::LockBody& body = body_of(object_);
   if (!sync::held_by_caller(body)) [[unlikely]]
     throw_not_held();
-  const std::uint32_t depth = body.depth.load(std::memory_order_relaxed);
-  if (depth > 1) {
-    body.depth.store(depth - 1, std::memory_order_relaxed);
-    return;
-  }
-  body.depth.store(0, std::memory_order_relaxed);
-  sync::release(body);
+  sync::unlock_recursive(body);
 }
 
 bool RLock::locked() const {

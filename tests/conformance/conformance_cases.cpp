@@ -15,12 +15,15 @@
 #include <string>
 #include <vector>
 
+#include "brood/error.hpp"
 #include "brood/event.hpp"
 #include "brood/finalizer.hpp"
 #include "brood/forkserver.hpp"
 #include "brood/init.hpp"
 #include "brood/lock.hpp"
 #include "brood/process.hpp"
+#include "brood/shared_memory.hpp"
+#include "brood/shared_memory_manager.hpp"
 
 namespace {
 
@@ -173,6 +176,40 @@ int arguments() {
       whole);
 }
 
+/// Names that no object can have, and one with all that it can.
+int memory_names() {
+  for (const char* name : {"brood:memory", "two\nlines"}) {
+    try {
+      (void)brood::SharedMemory::create(name, 10);
+    } catch (const brood::UsageError&) {
+      line("refused");
+    }
+  }
+  const brood::SharedMemory memory = brood::SharedMemory::create("Every.kind-of_0", 10);
+  line(brood::SharedMemory::remove(memory.name()) ? "made and removed" : "not removed");
+  return 0;
+}
+
+/// attach HANDLE ends|dies
+int attach() {
+  auto memory = brood::SharedMemory::open(g_arguments.at(0));
+  memory.bytes()[0] = std::byte{1};
+  line("attached");
+  if (g_arguments.at(1) == "dies") std::raise(SIGKILL);
+  return 0;
+}
+
+int manager() {
+  auto keeper = brood::SharedMemoryManager::started();
+  const auto memory = keeper.shared_memory(100);
+  return run(
+      [](brood::SharedMemoryManager& same) {
+        const auto list = same.shareable_list({1, 2, 3});
+        line(std::to_string(list.size()) + " items");
+      },
+      keeper);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -184,10 +221,12 @@ int main(int argc, char** argv) {
   }
   g_arguments.assign(argv + 3, argv + argc);
   const std::map<std::string, std::function<int()>> cases = {
-      {"global-lock", global_lock}, {"init", init_settles_nothing},
-      {"preload", preload},         {"talkative-preload", talkative_preload},
-      {"handlers", handlers},       {"flushing", flushing},
-      {"exit-order", exit_order},   {"arguments", arguments},
+      {"global-lock", global_lock},   {"init", init_settles_nothing},
+      {"preload", preload},           {"talkative-preload", talkative_preload},
+      {"handlers", handlers},         {"flushing", flushing},
+      {"exit-order", exit_order},     {"arguments", arguments},
+      {"memory-names", memory_names}, {"attach", attach},
+      {"manager", manager},
   };
   const auto found = cases.find(argv[2]);
   return found == cases.end() ? 64 : found->second();

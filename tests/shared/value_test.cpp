@@ -93,6 +93,63 @@ TEST_F(ValueLadder, ReadersNeverSeeHalfAChange) {
   });
 }
 
+template <class V>
+concept Adds = requires(V& value, typename V::value_type by) {
+  value.add(by);
+};
+
+TEST_F(ValueLadder, AddUpdateExchangeAreOneStep) {
+  brood::Value<long> value(5);
+  EXPECT_EQ(value.add(3), 8);
+  EXPECT_EQ(value.update([](long x) { return x * 2; }), 16);
+  EXPECT_EQ(value.exchange(1), 16);
+  EXPECT_THROW(value.update([](long) -> long { throw std::domain_error("no"); }), std::domain_error);
+  EXPECT_EQ(value.get(), 1);
+  brood::Value<short> narrow(32767);
+  EXPECT_EQ(narrow.add(1), -32768);  // wraps
+  std::vector<Child> children;
+  for (int i = 0; i < 4; ++i) {
+    children.emplace_back([&](Line&) {
+      for (int round = 0; round < 2000; ++round) value.add(1);
+    });
+  }
+  for (auto& child : children) EXPECT_EQ(child.wait(), 0);
+  in_threads(4, [&](std::size_t) {
+    for (int round = 0; round < 2000; ++round) value.add(1);
+  });
+  EXPECT_EQ(value.get(), 16001);
+  static_assert(!Adds<brood::Value<Wide>> && Adds<brood::Value<double>>);
+}
+
+TEST_F(ValueLadder, CopiesAreIndependent) {
+  brood::Value<Wide> value;
+  auto copy = value.copy();
+  copy.lock()->cells[0] = 5;
+  EXPECT_EQ(value.get(), Wide{});
+  const auto guard = value.lock();
+  EXPECT_EQ(copy.get().cells[0], 5);
+}
+
+TEST_F(ValueLadder, AForkedCopyOfAGuardCommitsNothing) {
+  brood::Value<long> value(1);
+  {
+    auto guard = value.lock();
+    *guard = 2;
+    for (const bool abandons : {false, true}) {
+      Child child([&](Line&) {
+        auto mine = std::move(guard);
+        if (abandons) mine.abandon();
+      });
+      EXPECT_EQ(child.wait(), 0);
+      EXPECT_TRUE(value.locked());
+    }
+    Child other([&](Line&) { require(!value.try_lock_for(1ms), "it is the parent's"); });
+    EXPECT_EQ(other.wait(), 0);
+    *guard = 4;
+  }
+  EXPECT_EQ(value.get(), 4);
+}
+
 TEST_F(ValueLadder, AnotherTypeIsRefused) {
   const brood::Value<int> value(1);
   expect_error<brood::TypeMismatch>([&] { (void)brood::Value<float>::open(value.handle()); },
