@@ -10,10 +10,6 @@
 namespace brood::inline v1::shared {
 namespace {
 
-/// Looking for changed pages costs some 25 ns for each page that is mapped, changed or not. From here on it is cheaper to
-/// let go of all of them and to map those again that are used (measured: README.md).
-constexpr std::chrono::microseconds kLongLook{150};
-
 os::PrivateView private_heap(const View& view) noexcept { return {view.root(), view.shared_root(), view.reserved()}; }
 
 }  // namespace
@@ -41,20 +37,20 @@ Saved save_changes(const View& view) noexcept {
   const os::PrivateView heap = private_heap(view);
   std::array<os::PageRun, 64> runs;
   Saved saved;
-  Clock::duration looking{};
   for (std::size_t cursor = 0; cursor < heap.size_bytes;) {
     const auto begin = Clock::now();
     const std::size_t count = os::find_private(heap, cursor, runs);
-    looking += Clock::now() - begin;
+    saved.looking += Clock::now() - begin;
     for (std::size_t i = 0; i < count; ++i) {
+      saved.own_pages += runs[i].size_bytes / view.page_bytes;
       for (std::size_t at = runs[i].offset; at < runs[i].offset + runs[i].size_bytes; at += view.page_bytes) {
+        if (std::memcmp(heap.at + at, heap.original + at, view.page_bytes) == 0) continue;
         view.index()[saved.pages] = static_cast<std::uint32_t>(at / view.page_bytes);
         detail::copy_bytes(view.journal() + saved.pages * view.page_bytes, heap.at + at, view.page_bytes);
         ++saved.pages;
       }
     }
   }
-  saved.took_long = looking > kLongLook;
   return saved;
 }
 
@@ -76,15 +72,18 @@ void apply(const View& view, std::uint64_t pages) noexcept {
 
 void drop_changes(const View& view) noexcept { os::drop_private(view.working, view.places.end); }
 
-void drop_saved(const View& view, const Saved& saved) noexcept {
-  if (saved.took_long) {
-    drop_changes(view);
-    return;
-  }
-  for (std::uint64_t i = 0; i < saved.pages;) {
-    const std::uint64_t first = i;
-    while (++i < saved.pages && view.index()[i] == view.index()[i - 1] + 1) {}
-    os::drop_private(view.root() + view.index()[first] * view.page_bytes, (i - first) * view.page_bytes);
+void drop_own_pages(const View& view) noexcept {
+  const os::PrivateView heap = private_heap(view);
+  std::array<os::PageRun, 64> runs;
+  for (std::size_t cursor = 0; cursor < heap.size_bytes;) {
+    const std::size_t count = os::find_private(heap, cursor, runs);
+    for (std::size_t i = 0; i < count;) {
+      // One call for runs that are near each other: it costs as much as mapping the pages between them again.
+      const std::size_t from = runs[i].offset;
+      std::size_t to = from;
+      for (; i < count && runs[i].offset <= to + 8 * view.page_bytes; ++i) to = runs[i].offset + runs[i].size_bytes;
+      os::drop_private(view.root() + from, to - from);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // The journal of a container: how the pages that a transaction changed become those of all, at once. Lock held.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,10 +14,12 @@ namespace brood::inline v1::shared {
 [[nodiscard]] bool reserve(const View& view, std::size_t size_bytes) noexcept;
 
 struct Saved {
-  std::uint64_t pages = 0;
-  bool took_long = false;  ///< to find them: more of the private view is mapped than does good
+  std::uint64_t pages = 0;                        ///< in the journal
+  std::uint64_t own_pages = 0;                    ///< that the private view has now
+  std::chrono::steady_clock::duration looking{};  ///< for those
 };
-/// Copies the pages that were changed in the private view into the journal.
+/// Copies the pages that were changed in the private view into the journal. A page that this process has kept from its
+/// last commit, and not changed since, is none of them.
 [[nodiscard]] Saved save_changes(const View& view) noexcept;
 
 /// False if the journal cannot be one of so many pages.
@@ -27,8 +30,9 @@ void apply(const View& view, std::uint64_t pages) noexcept;
 
 /// The private view shows the shared heap again.
 void drop_changes(const View& view) noexcept;
-/// The same, where nothing but the pages in the journal was changed.
-void drop_saved(const View& view, const Saved& saved) noexcept;
+
+/// The same, and what was not changed stays mapped.
+void drop_own_pages(const View& view) noexcept;
 
 /// The private view shows pages of an earlier time: since somebody locked all memory (mlockall), which copies them. The
 /// page with the count of commits is never written to privately, and such a copy has an old count.

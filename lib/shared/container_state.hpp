@@ -1,6 +1,8 @@
 // ContainerState: one attachment to a container, and the transaction of this process in it.
 #pragma once
 
+#include <chrono>
+
 #include "brood/detail/container_core.hpp"
 #include "brood/detail/object.hpp"
 #include "registry/registry.hpp"
@@ -26,8 +28,10 @@ struct ContainerState : std::enable_shared_from_this<ContainerState> {
 
   // Only whoever holds the lock touches these.
   registry::Id private_of = registry::kNobody;  ///< the process whose changes the private view may have
-  std::uint32_t depth = 0;                      ///< accesses of its thread, one inside of the other
-  bool is_doomed = false;                       ///< one of them was abandoned
+  std::uint64_t kept_at = 0;                    ///< the number of the commit to which pages kept in it belong; 0: none
+  std::chrono::steady_clock::time_point begun;
+  std::uint32_t depth = 0;  ///< accesses of its thread, one inside of the other
+  bool is_doomed = false;   ///< one of them was abandoned
   ContainerCore::Writing how = ContainerCore::Writing::transaction;
 };
 
