@@ -122,12 +122,12 @@ void tidy(ContainerState& state, const shared::Saved& saved, Clock::duration wor
   constexpr std::chrono::microseconds kLongLook{150};
   // If nobody else commits in between, our pages are right, and to compare one costs a twentieth of copying it anew.
   constexpr std::uint64_t kMostKept = 1024;
-  constexpr std::uint64_t kKeptForEachChanged = 16;
+  constexpr std::uint64_t kKeptForEachChanged = 8;
   if (saved.looking > kLongLook && saved.looking > worked) {
     discard(state);
     return;
   }
-  if (saved.own_pages > kMostKept || saved.own_pages > 64 + kKeptForEachChanged * saved.pages) {
+  if (saved.own_pages > kMostKept || saved.own_pages > kKeptForEachChanged * (saved.pages + 1)) {
     shared::drop_own_pages(state.view);
     state.kept_at = 0;
     return;

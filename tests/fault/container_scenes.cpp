@@ -47,6 +47,7 @@ int fill_up(Container& container) {
 struct ContainerScene : Scene {
   Container container{kSmall};
   std::atomic<int>& returned = shared_zero(1);
+  Content before = old_content();
   Content next = old_content();  ///< what the victim's transaction makes of it
   /// In one that is never filled; the same for all.
   static int most() {
@@ -97,7 +98,7 @@ struct ContainerScene : Scene {
     });
   }
   [[nodiscard]] std::vector<Content> old_or_new() const {
-    return returned != 0 ? std::vector<Content>{next} : std::vector<Content>{old_content(), next};
+    return returned != 0 ? std::vector<Content>{next} : std::vector<Content>{before, next};
   }
   void judge(Findings& findings, const Arrival& /*at*/) override { judge_content(findings, old_or_new()); }
 };
@@ -120,34 +121,32 @@ struct Erase : ContainerScene {
 
 /// One that needs memory that the heap does not have yet.
 struct Grow : ContainerScene {
+  const std::string late = text(51, 9000);
   Grow() {
-    container.with([](Texts& texts) { texts.emplace(50, shared::string(text(50, 30000))); });
-    next[50] = text(50, 30000);
-    next[51] = text(51, 30000);
+    before[50] = text(50, 58000);
+    container.with([this](Texts& texts) { put(texts, before); });
+    next = before;
+    next[51] = late;
   }
   void operate() override {
-    container.write()->emplace(51, shared::string(text(51, 30000)));
+    container.write()->emplace(51, shared::string(late));
     returned = 1;
-  }
-  void judge(Findings& findings, const Arrival& /*at*/) override {
-    Content before = next;
-    before.erase(51);
-    judge_content(findings, returned != 0 ? std::vector<Content>{next} : std::vector<Content>{before, next});
   }
 };
 
-/// Texts of several pages each, so that the commit has many, not all next to each other.
+/// A commit of many pages, which do not lie next to each other.
 struct SeveralPages : ContainerScene {
   SeveralPages() {
-    for (int key = 30; key < 34; ++key) next[key] = text(key, 5000);
+    for (int key = 30; key < 50; ++key) before[key] = text(key, 1800);
+    container.with([this](Texts& texts) { put(texts, before); });
+    next = before;
+    for (int key = 30; key < 50; key += 5) next[key].back() = '!';
     next.erase(1);
-    next.erase(20);
   }
   void operate() override {
     container.with([](Texts& texts) {
-      for (int key = 30; key < 34; ++key) texts.emplace(key, shared::string(text(key, 5000)));
+      for (int key = 30; key < 50; key += 5) texts.find(key)->second.back() = '!';
       texts.erase(1);
-      texts.erase(20);
     });
     returned = 1;
   }
