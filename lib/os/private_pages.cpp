@@ -184,13 +184,13 @@ void compare(const PrivateView& view, std::size_t& cursor, Runs& runs) noexcept 
 
 }  // namespace
 
-std::size_t find_private(const PrivateView& view, std::size_t& cursor, std::span<PageRun> found) noexcept {
+Found find_private(const PrivateView& view, std::size_t& cursor, std::span<PageRun> found) noexcept {
   Runs runs(found);
   const int fd = capabilities().pagemap ? pagemap() : -1;
   const bool known = fd >= 0 && ((capabilities().pagemap_scan && scan(fd, view, cursor, runs)) ||
                                  read_entries(fd, view, cursor, runs));
   if (!known) compare(view, cursor, runs);
-  return runs.count();
+  return {runs.count(), known};
 }
 
 void drop_private(std::byte* at, std::size_t size_bytes) noexcept {

@@ -19,13 +19,17 @@ struct PrivateView {
   std::size_t size_bytes = 0;
 };
 
+struct Found {
+  std::size_t runs = 0;  ///< so many were filled in
+  bool all = true;       ///< false: only those that differ
+};
+
 /// Finds runs of pages that are the process's own, from `cursor` on, in ascending order; moves the cursor behind what was
-/// looked at. Pages that were swapped out are found too. Call until cursor == view.size_bytes. Returns how many of
-/// `found` were filled, which must not be empty.
+/// looked at. Pages that were swapped out are found too. Call until cursor == view.size_bytes. `found` must not be empty.
 ///
 /// Never fails: asks the kernel (PAGEMAP_SCAN, else /proc/self/pagemap), and compares the contents where it does not
-/// answer. Then a page that was written with what it held before is not found, and its change is none.
-[[nodiscard]] std::size_t find_private(const PrivateView& view, std::size_t& cursor, std::span<PageRun> found) noexcept;
+/// answer. Then pages of its own that are equal to the file's are not found.
+[[nodiscard]] Found find_private(const PrivateView& view, std::size_t& cursor, std::span<PageRun> found) noexcept;
 
 /// The pages show the file again.
 void drop_private(std::byte* at, std::size_t size_bytes) noexcept;

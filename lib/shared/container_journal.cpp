@@ -39,7 +39,7 @@ Saved save_changes(const View& view) noexcept {
   Saved saved;
   for (std::size_t cursor = 0; cursor < heap.size_bytes;) {
     const auto begin = Clock::now();
-    const std::size_t count = os::find_private(heap, cursor, runs);
+    const std::size_t count = os::find_private(heap, cursor, runs).runs;
     saved.looking += Clock::now() - begin;
     for (std::size_t i = 0; i < count; ++i) {
       saved.own_pages += runs[i].size_bytes / view.page_bytes;
@@ -76,7 +76,11 @@ void drop_own_pages(const View& view) noexcept {
   const os::PrivateView heap = private_heap(view);
   std::array<os::PageRun, 64> runs;
   for (std::size_t cursor = 0; cursor < heap.size_bytes;) {
-    const std::size_t count = os::find_private(heap, cursor, runs);
+    const auto [count, all] = os::find_private(heap, cursor, runs);
+    if (!all) {
+      drop_changes(view);
+      return;
+    }
     for (std::size_t i = 0; i < count;) {
       // One call for runs that are near each other: it costs as much as mapping the pages between them again.
       const std::size_t from = runs[i].offset;
@@ -98,7 +102,7 @@ bool has_stray_changes(const View& view) noexcept {
   if (heap.size_bytes > kSmall) return false;
   std::array<os::PageRun, 16> runs;
   for (std::size_t cursor = 0; cursor < heap.size_bytes;) {
-    const std::size_t count = os::find_private(heap, cursor, runs);
+    const std::size_t count = os::find_private(heap, cursor, runs).runs;
     for (std::size_t i = 0; i < count; ++i) {
       // mlockall copies pages too, as they are.
       if (std::memcmp(heap.at + runs[i].offset, heap.original + runs[i].offset, runs[i].size_bytes) != 0) return true;

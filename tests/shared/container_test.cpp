@@ -456,6 +456,18 @@ TEST_F(ContainerLadder, PagesKeptFromACommitAreDroppedWhenOthersCommit) {
   }
 }
 
+TEST_F(ContainerLadder, LargeTransactionsOfSeveralObjectsInTurn) {
+  Numbers numbers;
+  auto other = Numbers::open(numbers.handle());
+  constexpr std::size_t kCount = std::size_t{2} << 20;  // 2048 pages
+  numbers.write()->resize(kCount);
+  for (int round = 1; round < 6; ++round) {
+    (round % 2 == 0 ? numbers : other).with([&](auto& v) {
+      for (std::size_t i = 0; i < kCount; i += 512) ASSERT_EQ(std::exchange(v[i], round), round - 1) << i;
+    });
+  }
+}
+
 TEST_F(ContainerLadder, AllMemoryLocked) {
   if (::mlockall(MCL_CURRENT | MCL_ONFAULT) != 0) GTEST_SKIP() << "may not lock memory";
   ::munlockall();

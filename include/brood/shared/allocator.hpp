@@ -21,6 +21,8 @@ namespace brood::inline v1::shared {
 /// constructors.
 ///
 /// Errors: making one throws UsageError outside of a transaction, and while the thread writes to several containers.
+///           What is moved or swapped from one shared container into another would keep the memory of the first: copy it.
+///           (Elements of vectors, maps … that are strings or containers themselves are copied then by themselves.)
 /// Lifetime: whatever has such an allocator must be gone, or be in the container, before the guard ends.
 template <class T>
 class allocator {  // NOLINT(readability-identifier-naming): as std spells it

@@ -139,6 +139,9 @@ To convert(const From& from, const Memory& memory) {
   } else if constexpr (std::is_same_v<To, std::string>) {
     return To(std::string_view(from));
   } else if constexpr (std::is_same_v<To, From> && !kIsTranslated<To>) {
+    static_assert(std::is_trivially_copyable_v<To>,
+                  "brood: Vector, Map … and to_std() know plain data, text, and std's containers of these; structs of "
+                  "brood::shared's types go into a Container<T>, and are copied out member by member");
     return from;
   } else if constexpr (kIsPair<To>) {
     return To(convert<typename To::first_type>(from.first, memory),
