@@ -137,6 +137,16 @@ class OwnerDied : public RuntimeError {
  private:
   std::int64_t dead_pid_;
 };
+/// A process died while it changed a shared container in place. Nobody gets access until recover() or reset().
+class ContainerDamaged : public RuntimeError {
+ public:
+  ContainerDamaged(const std::string& what, std::int64_t dead_pid) : RuntimeError(what), dead_pid_(dead_pid) {}
+  ~ContainerDamaged() override;
+  [[nodiscard]] std::int64_t dead_pid() const noexcept { return dead_pid_; }
+
+ private:
+  std::int64_t dead_pid_;
+};
 /// The barrier was broken: by abort(), reset(), a timeout, a failed action or a dead party.
 class BrokenBarrier : public RuntimeError {
  public:

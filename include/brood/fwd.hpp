@@ -73,4 +73,20 @@ class View;
 template <class T>
 class WorkQueue;
 
+namespace shared {
+template <class T>
+class Container;
+template <class E>
+class Deque;
+template <class K, class V>
+class Map;
+template <class E>
+class Set;
+class String;
+template <class K, class V>
+class UnorderedMap;
+template <class E>
+class Vector;
+}  // namespace shared
+
 }  // namespace brood::inline v1

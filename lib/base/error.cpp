@@ -19,6 +19,7 @@ TypeMismatch::~TypeMismatch() = default;
 DecodeError::~DecodeError() = default;
 AlreadyExists::~AlreadyExists() = default;
 OwnerDied::~OwnerDied() = default;
+ContainerDamaged::~ContainerDamaged() = default;
 BrokenBarrier::~BrokenBarrier() = default;
 QueueClosed::~QueueClosed() = default;
 ConnectionClosed::~ConnectionClosed() = default;

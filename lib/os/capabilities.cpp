@@ -55,6 +55,8 @@ Capabilities detect() noexcept {
     const long supported = ::syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
     found.membarrier = supported > 0 && (supported & MEMBARRIER_CMD_GLOBAL_EXPEDITED) != 0;
   }
+  found.pagemap = !listed(without, "pagemap");
+  found.pagemap_scan = !listed(without, "pagemap_scan");
   found.tick = !listed(without, "tick");
   return found;
 }

@@ -117,6 +117,8 @@ void replace_by_zeros(void* at, std::size_t size_bytes) noexcept {
   (void)::mmap(at, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
+const int kNoReserve = MAP_NORESERVE;
+
 void* page_wiped_by_fork() noexcept {
   void* page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) std::abort();

@@ -49,6 +49,9 @@ void give_back_memory(void* at, std::size_t size_bytes) noexcept;
 /// file.
 void replace_by_zeros(void* at, std::size_t size_bytes) noexcept;
 
+/// For a private mapping of which only a part will be written: its pages count when they are made (MAP_NORESERVE).
+extern const int kNoReserve;
+
 /// A page of private zeros that a forked child sees as zeros again. Aborts if there is no memory for one page.
 [[nodiscard]] void* page_wiped_by_fork() noexcept;
 

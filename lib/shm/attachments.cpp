@@ -28,7 +28,13 @@ namespace bip = boost::interprocess;
 /// An attachment plus its region, so that public code sees no Boost.
 struct Mapped : detail::Attachment {
   bip::mapped_region region;
+  bip::mapped_region private_region;
 };
+
+void let_go_of(const detail::Attachment& one) noexcept {
+  os::replace_by_zeros(one.base, one.size_bytes);
+  if (one.private_view != nullptr) os::replace_by_zeros(one.private_view, one.size_bytes);
+}
 
 /// Process-wide lists. Never destroyed; its mutex is taken across fork so that a child never inherits it locked.
 struct Lists {
@@ -88,7 +94,7 @@ void let_go_of_mappings() noexcept {
     const std::lock_guard guard(all.mutex);
     for (auto* it = all.first; it != nullptr; it = it->next) {
       if (it->file == kRegistryFile) continue;
-      os::replace_by_zeros(it->base, it->size_bytes);
+      let_go_of(*it);
       if (std::string file = file_to_reclaim(*it); !file.empty()) files.push_back(std::move(file));
     }
   }
@@ -114,6 +120,11 @@ detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint6
   auto made = std::make_unique<Mapped>();
   try {
     made->region = map(fd, size_bytes, kind, access);
+    // MAP_NORESERVE: a copy of all of it will never be needed at once.
+    if (has_private_view(kind)) {
+      made->private_region =
+          bip::mapped_region(Mappable(fd), bip::copy_on_write, 0, size_bytes, nullptr, os::kNoReserve);
+    }
   } catch (const bip::interprocess_exception& error) {
     const int number = error.get_native_error() != 0 ? error.get_native_error() : ENOMEM;
     throw OsError(number, "cannot map " + std::to_string(size_bytes) +
@@ -121,6 +132,7 @@ detail::Attachment* attach(int fd, std::size_t size_bytes, Kind kind, std::uint6
                               (number == ENOMEM ? " (address space or vm.max_map_count exhausted?)" : ""));
   }
   made->base = made->region.get_address();
+  made->private_view = made->private_region.get_address();
   made->size_bytes = size_bytes;
   made->kind = kind;
   made->id = id;

@@ -346,6 +346,11 @@ bool in_transit(std::uint64_t id) noexcept {
   return os::is_kept_elsewhere(fd.get()) != 0;
 }
 
+void* private_body(const detail::Object& object) {
+  (void)object.body();  // throws if it was moved from
+  return static_cast<char*>(object.attachment().private_view) + kBodyOffset;
+}
+
 std::string_view given_name(std::string_view name) {
   check_name(name);
   return name;

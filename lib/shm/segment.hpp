@@ -154,6 +154,12 @@ constexpr bool may_hold_handles(Kind kind) noexcept {
   return kind == Kind::queue || kind == Kind::work_queue || kind == Kind::priority_queue || kind == Kind::connection ||
          kind == Kind::broadcast;
 }
+/// Kinds of which each attachment also maps the whole file copy-on-write: what is written there, nobody else sees. It
+/// cannot be made later, since an attachment keeps no descriptor, and the file may have no name any more.
+constexpr bool has_private_view(Kind kind) noexcept { return kind == Kind::container; }
+/// Of an object of such a kind: where its body is in the private view.
+[[nodiscard]] void* private_body(const detail::Object& object);
+
 /// The file that the last user of an attachment frees; empty for a named object, which stays until remove().
 [[nodiscard]] std::string file_to_reclaim(const detail::Attachment& attachment);
 
@@ -182,6 +188,7 @@ namespace brood::inline v1::detail {
 /// One mapping. Lives on the heap of the process; linked so that exit() can let go of what was never closed.
 struct Attachment {
   void* base = nullptr;
+  void* private_view = nullptr;  ///< the same file once more, copy-on-write; see shm::has_private_view
   std::size_t size_bytes = 0;
   Kind kind = Kind::none;
   std::uint64_t id = 0;

@@ -125,6 +125,12 @@ const Wanted kWanted[] = {
     {"channel", "pipe.rtt.1m.zerocopy", {"pipe-rtt-8"}},
     {"channel", "pipe.rtt.1m.zerocopy.p99", {"pipe-rtt-8"}},
     {"channel", "queue.typed", {"queue-raw-bytes"}},
+    {"shared", "container.write.1page", {"boost-managed-named_mutex"}},
+    {"shared", "container.write.10pages", {"boost-managed-named_mutex"}},
+    {"shared", "container.read", {"boost-managed-named_mutex"}},
+    {"shared", "map.insert.1k", {"boost-managed-named_mutex"}},
+    {"shared", "map.insert.1m", {"boost-managed-named_mutex"}},
+    {"shared", "map.insert.1m.by100", {"boost-managed-named_mutex"}},
 };
 
 /// Peers that are there only if their libraries were.

@@ -18,6 +18,9 @@ void process_curves(Report& report, const Settings& settings);
 /// Queues between processes: channel_bench.cpp.
 void channel_cases(Report& report, const Settings& settings);
 
+/// Contents in shared memory: shared_bench.cpp.
+void shared_cases(Report& report, const Settings& settings);
+
 // --- peers of the process topic: each starts a process that ends at once, and waits for its end
 // ---------------------------
 

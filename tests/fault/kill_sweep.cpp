@@ -80,6 +80,7 @@ Operations all_operations() {
   add_wait_operations(all);
   add_value_operations(all);
   add_shared_operations(all);
+  add_container_operations(all);
   add_lifetime_operations(all);
   add_domain_operations(all);
   return all;

@@ -95,6 +95,7 @@ void add_connection_end_operations(Operations& all);
 void add_connection_loan_operations(Operations& all);
 void add_value_operations(Operations& all);
 void add_shared_operations(Operations& all);
+void add_container_operations(Operations& all);
 void add_lifetime_operations(Operations& all);
 void add_wait_operations(Operations& all);
 void add_domain_operations(Operations& all);

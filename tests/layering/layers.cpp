@@ -29,6 +29,9 @@ const std::map<std::string, std::string, std::less<>> kPublicExceptions = {
     {"include/brood/detail/codec_fields.hpp", "boost/pfr"},
     {"include/brood/asio.hpp", "boost/"},
     {"include/brood/log.hpp", "spdlog/"},
+    {"include/brood/shared/allocator.hpp", "boost/"},
+    {"include/brood/shared/layout.hpp", "boost/"},
+    {"include/brood/shared/types.hpp", "boost/"},
 };
 
 struct Include {

@@ -30,6 +30,8 @@ class Object {
   }
   [[nodiscard]] Handle handle() const;
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  /// Only of an object that was not moved from.
+  [[nodiscard]] const Attachment& attachment() const noexcept { return *attachment_; }
   explicit operator bool() const noexcept { return body_ != nullptr; }
 
   Object(Object&& other) noexcept
