@@ -26,7 +26,7 @@ namespace detail {
 /// A function of this process with the number by which others know it, or the way to one of another process.
 class CallbackCore {
  public:
-  using Function = std::function<void(Decoder& arguments, Encoder& result)>;
+  using Function = CallbackFunction;
   explicit CallbackCore(Function function);
   [[nodiscard]] static CallbackCore decode(Decoder& in);
   void encode(Encoder& out) const;
@@ -59,7 +59,7 @@ class Callback<R(P...)> {
   requires(!std::same_as<std::remove_cvref_t<F>, Callback> && std::is_invocable_r_v<R, F&, P...>)
       Callback(F function)  // NOLINT(google-explicit-constructor): as std::function
       : here_(std::make_shared<std::function<R(P...)>>(std::move(function))),
-        core_([here = here_](detail::Decoder& in, detail::Encoder& out) { answer(*here, in, out); }) {}
+        core_([here = here_](detail::Decoder& in, detail::Encoder& out) { return answer(*here, in, out); }) {}
 
   /// Call it, wherever it is. Errors: what the function throws; HandleError, PeerGone (see above).
   R operator()(P... args) const {
@@ -74,19 +74,17 @@ class Callback<R(P...)> {
   friend struct Codec<Callback>;
   explicit Callback(detail::CallbackCore core) : core_(std::move(core)) {}
 
-  static void answer(const std::function<R(P...)>& function, detail::Decoder& in, detail::Encoder& out) {
+  static std::shared_ptr<const void> answer(const std::function<R(P...)>& function, detail::Decoder& in,
+                                            detail::Encoder& out) {
     in.expect_array(sizeof...(P), "the arguments of a Callback");
     std::tuple<std::remove_cvref_t<P>...> arguments{detail::decode<std::remove_cvref_t<P>>(in)...};
     in.finish();
-    const auto call = [&]<std::size_t... I>(std::index_sequence<I...> /*all*/)->R {
-      return function(detail::pass<P>(std::get<I>(arguments))...);
-    };
-    if constexpr (std::is_void_v<R>) {
-      call(std::index_sequence_for<P...>{});
-      out.nil();
-    } else {
-      detail::encode(out, call(std::index_sequence_for<P...>{}));
-    }
+    return detail::encode_result<R>(out, [&]() -> R {
+      return [&]<std::size_t... I>(std::index_sequence<I...> /*all*/)->R {
+        return function(detail::pass<P>(std::get<I>(arguments))...);
+      }
+      (std::index_sequence_for<P...>{});
+    });
   }
 
   std::shared_ptr<std::function<R(P...)>> here_;

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -18,6 +19,7 @@
 
 #include "brood/detail/call_line.hpp"
 #include "brood/detail/connection_core.hpp"
+#include "os/function_id.hpp"
 
 namespace brood::inline v1::call {
 
@@ -26,11 +28,14 @@ struct Incoming {
   detail::Received message;
   std::uint64_t id = 0;
   std::uint64_t object = 0;
-  std::size_t method_at = 0;  ///< where in the message the method is
+  std::uint32_t method = 0;      ///< 0: a function that was lent
+  std::size_t arguments_at = 0;  ///< where in the message they are
 };
 
 /// Threads that wait for answers read for each other: one of them receives, hands out what came, and passes that role on when it
 /// goes. So a call by one thread costs one message there and one back, and no other thread has a part in it.
+///
+/// Held by shared_ptr.
 class Line : public std::enable_shared_from_this<Line> {
  public:
   /// The object that a call is for. Errors: whatever the caller shall be told.
@@ -61,17 +66,26 @@ class Line : public std::enable_shared_from_this<Line> {
   void serve();
   /// The other end's serve() returns once what was asked before is done.
   void say_stop();
+  /// Reads, and does the calls that come, until the other end has left the conversation: what it still has to say, and to ask,
+  /// before it goes. For who serves nothing.
+  void drain();
   /// Ends it from this side: everybody who waits is told. The connection itself stays, until destruction.
   void give_up(const std::exception_ptr& why);
+  /// The same, and the threads of the line end; one that reads does so when the other end has left. Whoever made a line that
+  /// calls calls this before letting go of it: such a thread keeps it alive.
+  void finish(const std::exception_ptr& why);
   /// Why it is over; null as long as it is not.
   [[nodiscard]] std::exception_ptr over();
 
   /// Functions of this process that the other end may call, by number.
-  using Function = std::function<void(detail::Decoder& arguments, detail::Encoder& result)>;
+  using Function = detail::CallbackFunction;
   void lend(std::uint64_t number, std::weak_ptr<Function> function);
 
   /// The line that this thread is encoding arguments for, or doing a call of; null: none.
   [[nodiscard]] static Line* of_this_thread() noexcept;
+  /// The calling thread will sleep until something is done elsewhere. If it is a thread brood-answers, on behalf of which an
+  /// action or a callback runs here, another one brings the answers from now on.
+  static void before_sleeping();
   class Marks;  ///< sets it for a scope
 
  private:
@@ -88,17 +102,24 @@ class Line : public std::enable_shared_from_this<Line> {
   template <class Done>
   bool wait(Lock& lock, Waiter& me, Done done, Deadline deadline);
   bool read_one(Lock& lock, Waiter& me, Deadline deadline);
-  void deliver(detail::Received message, Waiter& me, std::vector<std::function<void()>>& afterwards);
+  void deliver(detail::Received& message, Waiter& me, std::vector<std::function<void()>>& afterwards);
+  void deliver_call(detail::Received& message, detail::Decoder& in, Waiter& me);
   std::optional<Incoming> next_call(Waiter& me);
   void hand_over();
   void end(Lock& lock, std::exception_ptr why);
   [[noreturn]] void throw_over();
 
   void answer(Incoming& call);
-  void run(Incoming& call, detail::Encoder& out);
-  detail::Invoke find_method(detail::Decoder& in);
-  void send(const detail::Encoder& message);
-  void run_pump();
+  void run(Incoming& call, detail::Encoder& out, std::shared_ptr<const void>& kept);
+  std::uint32_t learn_method(detail::Decoder& in);
+  detail::Invoke find_method(std::uint32_t number);
+  bool send(const detail::Encoder& message);
+  bool send_failure(std::uint64_t id, const std::exception_ptr& thrown, const std::string& stack);
+
+  void need_pump(Lock& lock);
+  void start_pump(Lock& lock);
+  void run_pump(std::uint64_t number);
+  bool must_pump();
 
   detail::ConnectionCore connection_;
   const Find find_;
@@ -109,22 +130,32 @@ class Line : public std::enable_shared_from_this<Line> {
   std::unordered_set<std::uint32_t> announced_;         ///< methods that the other end knows by number
   std::unordered_map<std::uint64_t, Waiter*> waiting_;  ///< by the number of the call
   std::unordered_map<std::uint64_t, std::shared_ptr<detail::FutureCore>> futures_;
-  std::vector<Waiter*> sleepers_;  ///< threads that would read if nobody did
-  std::deque<Incoming> backlog_;   ///< calls for threads in serve()
+  std::unordered_set<std::uint64_t> abandoned_;  ///< calls that nobody waits for any more; their answers must be read
+  std::vector<Waiter*> sleepers_;                ///< threads that would read if nobody did
+  std::deque<Incoming> backlog_;                 ///< calls for threads in serve()
   int workers_ = 0;
   bool is_reading_ = false;
   bool is_stopped_ = false;
   std::exception_ptr over_;
   std::unordered_map<std::uint64_t, std::weak_ptr<Function>> lent_;
+  detail::Received spare_;  ///< memory for the next message
 
-  std::mutex methods_mutex_;
-  std::unordered_map<std::uint32_t, detail::Invoke> methods_;  ///< of the other end, by its numbers
+  struct Method {
+    os::FunctionId place;
+    detail::Invoke invoke = nullptr;  ///< once somebody has looked there
+  };
+  std::unordered_map<std::uint32_t, Method> methods_;  ///< of the other end, by its numbers
 
   std::mutex explain_mutex_;
   std::exception_ptr explained_;
 
-  std::thread pump_;  ///< reads for futures that nobody waits for; made at first need
+  // The threads brood-answers: one reads for futures, abandoned calls and lent functions while nobody else does. One that was
+  // held up is replaced, and ends once it comes back.
   std::condition_variable pump_woken_;
+  std::uint64_t last_pump_ = 0;
+  std::uint64_t pump_number_ = 0;          ///< of the one that reads; 0: there is none
+  std::vector<std::thread> pumps_;         ///< all that were made and not joined
+  std::vector<std::thread::id> returned_;  ///< those of them that are about to end
 };
 
 /// What this thread is doing on behalf of a line.

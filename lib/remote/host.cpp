@@ -79,7 +79,7 @@ void run_host(LineEnd& end, unsigned threads, const std::vector<std::byte>& cons
     for (unsigned i = 1; i < threads; ++i) others.emplace_back([&] { line->serve(); });
     line->serve();
   }
-  making.made.reset();
+  making.made.reset();  // may call back
 }
 
 void expect_made(detail::ConnectionCore& connection) {

@@ -24,6 +24,9 @@ class Line;  // lib/call/line.hpp
 
 namespace detail {
 
+/// A function that the other end may call. Gives what must live until its result has been sent.
+using CallbackFunction = std::function<std::shared_ptr<const void>(Decoder& arguments, Encoder& result)>;
+
 /// A call in the making: encode the arguments, then send it one way or the other.
 class CallRequest {
  public:
