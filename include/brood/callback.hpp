@@ -49,7 +49,9 @@ class CallbackCore {
 ///
 /// It is called in the thread that waits for the call which it was an argument of, while that waits; later, or during an
 /// async() call, in the thread that receives the answers. What it throws is thrown by the far operator(). Far copies are
-/// good until the one who made it has dropped all copies here (then HandleError), or one of the two processes ends (PeerGone).
+/// good until that call has been answered, and longer as long as there is a copy here (then HandleError), but no longer than the
+/// two processes live and talk (PeerGone). So a lambda that is passed as it is can be called by that call; one that the other
+/// side shall keep has a name here.
 ///
 /// Threads: safe if the function is. Source: CORBA and COM callbacks; Python has no counterpart.
 template <class R, class... P>
@@ -66,7 +68,7 @@ class Callback<R(P...)> {
     if (core_.is_here()) return (*here_)(std::forward<P>(args)...);
     const std::shared_ptr<call::Line> line = core_.line();
     detail::CallRequest request(*line, core_.number(), {});
-    detail::encode_arguments_for(*line, request, detail::TypeList<P...>{}, std::forward<P>(args)...);
+    detail::encode_arguments_for(request, detail::TypeList<P...>{}, std::forward<P>(args)...);
     return detail::call_and_decode<R>(request, Deadline::never());
   }
 

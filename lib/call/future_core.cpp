@@ -74,8 +74,11 @@ void FutureCore::fail(std::exception_ptr why) {
   settle(std::move(lock), Status::failed);
 }
 
-void FutureCore::succeed(Decoder& in) {
-  succeed_with([&] { accept(in); });
+void FutureCore::succeed(Decoder& in, call::Line& line) {
+  succeed_with([&] {
+    const DecodesFrom mark(line);
+    accept(in);
+  });
 }
 
 void FutureCore::succeed_with(const std::function<void()>& store) {

@@ -24,6 +24,7 @@ enum class Word : std::uint8_t { call = 1, result = 2, failure = 3, stop = 4 };
 
 thread_local constinit Line* t_line = nullptr;
 thread_local constinit std::uint64_t t_call = 0;
+thread_local constinit detail::Kept* t_kept = nullptr;
 /// The line for which this thread is brood-answers.
 thread_local constinit Line* t_pumped = nullptr;
 
@@ -40,12 +41,16 @@ void begin_answer(detail::Encoder& out, Word word, std::uint64_t id) {
 }  // namespace
 
 Line::Marks::Marks(Line& line, std::uint64_t call) noexcept
-    : line_before_(std::exchange(t_line, &line)), call_before_(std::exchange(t_call, call)) {}
+    : line_before_(std::exchange(t_line, &line)),
+      call_before_(std::exchange(t_call, call)),
+      kept_before_(std::exchange(t_kept, nullptr)) {}
 Line::Marks::~Marks() {
   t_line = line_before_;
   t_call = call_before_;
+  t_kept = kept_before_;
 }
 Line* Line::of_this_thread() noexcept { return t_line; }
+bool Line::is_answered_by_this_thread() const noexcept { return t_line == this && t_call != 0; }
 
 Line::Line(detail::ConnectionCore connection, Find find, Explain explain)
     : connection_(std::move(connection)), find_(std::move(find)), explain_(std::move(explain)) {}
@@ -63,11 +68,10 @@ Line::Ticket Line::ticket(std::uint32_t method) {
   return {.id = ++last_id_, .within = t_line == this ? t_call : 0, .is_announced = announced_.contains(method)};
 }
 
-bool Line::call(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request, detail::Received& into,
-                std::size_t& result_at, Deadline deadline) {
+bool Line::call(Request request, detail::Received& into, std::size_t& result_at, Deadline deadline) {
   Waiter me{.into = &into};
   Lock lock(mutex_);
-  waiting_.emplace(id, &me);
+  waiting_.emplace(request.id, &me);
   // Nobody may find this stack's Waiter once it is gone.
   struct Leave {
     Line& line;
@@ -80,15 +84,15 @@ bool Line::call(std::uint64_t id, std::uint32_t announces, const detail::Encoder
     }
   };
   {
-    const Leave leave{*this, lock, id};
+    const Leave leave{*this, lock, request.id};
     lock.unlock();
-    const bool is_sent = send(request);
+    const bool is_sent = send(request.message);
     lock.lock();
-    if (is_sent && announces != 0) announced_.insert(announces);
+    if (is_sent && request.announces != 0) announced_.insert(request.announces);
     if (!wait(
             lock, me, [&] { return me.is_answered; }, deadline)) {
       // An answer that nobody takes, or calls back that nobody does, would hold up the other end.
-      abandoned_.insert(id);
+      abandoned_.emplace(request.id, std::move(request.kept));
       need_pump(lock);
       return false;
     }
@@ -105,8 +109,7 @@ bool Line::call(std::uint64_t id, std::uint32_t announces, const detail::Encoder
   return true;
 }
 
-void Line::begin(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
-                 std::shared_ptr<detail::FutureCore> future) {
+void Line::begin(Request request, std::shared_ptr<detail::FutureCore> future) {
   Lock lock(mutex_);
   if (over_) {
     lock.unlock();
@@ -114,18 +117,19 @@ void Line::begin(std::uint64_t id, std::uint32_t announces, const detail::Encode
   }
   need_pump(lock);
   (void)future->begin();
-  futures_.emplace(id, std::move(future));
+  futures_.emplace(request.id, Open{std::move(future), std::move(request.kept)});
   lock.unlock();
   bool is_sent = false;
   try {
-    is_sent = send(request);
+    is_sent = send(request.message);
   } catch (...) {
     lock.lock();
-    futures_.erase(id);
+    const auto gone = futures_.extract(request.id);
+    lock.unlock();
     throw;
   }
   lock.lock();
-  if (is_sent && announces != 0) announced_.insert(announces);
+  if (is_sent && request.announces != 0) announced_.insert(request.announces);
 }
 
 /// False if the other end is gone: whoever reads will meet the end, behind the answers that it has sent before.
@@ -295,6 +299,7 @@ bool Line::read_one(Lock& lock, Waiter& me, Deadline deadline) {
     hand_over();
     lock.unlock();
     for (const auto& action : afterwards) action();
+    afterwards.clear();
     lock.lock();
   }
   return got;
@@ -315,20 +320,21 @@ void Line::deliver(detail::Received& message, Waiter& me, std::vector<std::funct
         if (it->second != &me) it->second->woken.notify_one();
       } else if (const auto at = futures_.find(id); at != futures_.end()) {
         auto kept = std::make_shared<detail::Received>(std::move(message));
-        afterwards.emplace_back([kept, word, skip = in.offset(), future = std::move(at->second)] {
+        afterwards.emplace_back([this, kept, word, skip = in.offset(), open = std::move(at->second)] {
           detail::Decoder rest(kept->bytes().subspan(skip), kept->descriptors());
-          if (word == Word::result) return future->succeed(rest);
+          if (word == Word::result) return open.future->succeed(rest, *this);
           std::exception_ptr thrown;
           try {
             thrown = detail::decode_exception(rest);
           } catch (...) {
             thrown = std::current_exception();
           }
-          future->fail(thrown);
+          open.future->fail(thrown);
         });
         futures_.erase(at);
-      } else {
-        abandoned_.erase(id);
+      } else if (const auto left = abandoned_.find(id); left != abandoned_.end()) {
+        if (!left->second.empty()) afterwards.emplace_back([kept = std::move(left->second)] {});
+        abandoned_.erase(left);
       }
       return;
     }
@@ -370,17 +376,18 @@ void Line::end(Lock& lock, std::exception_ptr why) {
   for (const auto& [id, waiter] : waiting_) waiter->woken.notify_one();
   for (Waiter* const it : sleepers_) it->woken.notify_one();
   pump_woken_.notify_all();
-  abandoned_.clear();
-  auto futures = std::exchange(futures_, {});
-  if (futures.empty()) return;
+  const auto futures = std::exchange(futures_, {});
+  const auto abandoned = std::exchange(abandoned_, {});
+  if (futures.empty() && abandoned.empty()) return;
   lock.unlock();
+  if (futures.empty()) return;
   std::exception_ptr told;
   try {
     throw_over();
   } catch (...) {
     told = std::current_exception();
   }
-  for (const auto& [id, future] : futures) future->fail(told);
+  for (const auto& [id, open] : futures) open.future->fail(told);
 }
 
 void Line::give_up(const std::exception_ptr& why) {
@@ -444,6 +451,10 @@ void Line::lend(std::uint64_t number, std::weak_ptr<Function> function) {
   lent_.emplace(number, std::move(function));
   // It may be called when nobody here waits for anything. Where there are threads in serve(), those read.
   if (workers_ == 0 && pump_number_ == 0 && !over_) start_pump(lock);
+}
+
+void Line::keep_for_call(std::shared_ptr<const void> what) {
+  if (t_kept != nullptr) t_kept->push_back(std::move(what));
 }
 
 /// With the lock. The number of the method, which may say where it is as well.
@@ -563,14 +574,22 @@ CallRequest::CallRequest(call::Line& line, std::uint64_t object, const MethodKey
 }
 
 bool CallRequest::call(Received& into, std::size_t& result_at, Deadline deadline) {
-  return line_.call(id_, announces_, *encoder_, into, result_at, deadline);
+  return line_.call({id_, announces_, *encoder_, std::move(kept_)}, into, result_at, deadline);
 }
 void CallRequest::begin(std::shared_ptr<FutureCore> future) {
-  line_.begin(id_, announces_, *encoder_, std::move(future));
+  line_.begin({id_, announces_, *encoder_, std::move(kept_)}, std::move(future));
 }
 
-EncodesFor::EncodesFor(call::Line& line) noexcept : before_(std::exchange(call::t_line, &line)) {}
-EncodesFor::~EncodesFor() { call::t_line = before_; }
+EncodesFor::EncodesFor(CallRequest& request) noexcept
+    : line_before_(std::exchange(call::t_line, &request.line_)),
+      kept_before_(std::exchange(call::t_kept, &request.kept_)) {}
+EncodesFor::~EncodesFor() {
+  call::t_line = line_before_;
+  call::t_kept = kept_before_;
+}
+
+DecodesFrom::DecodesFrom(call::Line& line) noexcept : before_(std::exchange(call::t_line, &line)) {}
+DecodesFrom::~DecodesFrom() { call::t_line = before_; }
 
 std::uint32_t next_method_number() noexcept {
   static constinit std::atomic<std::uint32_t> last = 0;

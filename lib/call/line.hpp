@@ -55,10 +55,14 @@ class Line : public std::enable_shared_from_this<Line> {
     bool is_announced;
   };
   [[nodiscard]] Ticket ticket(std::uint32_t method);
-  [[nodiscard]] bool call(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
-                          detail::Received& into, std::size_t& result_at, Deadline deadline);
-  void begin(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
-             std::shared_ptr<detail::FutureCore> future);
+  struct Request {
+    std::uint64_t id;
+    std::uint32_t announces;  ///< the number of a method that it says the place of; 0: none
+    const detail::Encoder& message;
+    detail::Kept kept;
+  };
+  [[nodiscard]] bool call(Request request, detail::Received& into, std::size_t& result_at, Deadline deadline);
+  void begin(Request request, std::shared_ptr<detail::FutureCore> future);
 
   // --- serving
   /// Does calls as they come, in this thread, until the conversation is over or the other end says stop. Several threads may
@@ -80,9 +84,13 @@ class Line : public std::enable_shared_from_this<Line> {
   /// Functions of this process that the other end may call, by number.
   using Function = detail::CallbackFunction;
   void lend(std::uint64_t number, std::weak_ptr<Function> function);
+  /// If this thread encodes the arguments of a call: until that has been answered.
+  static void keep_for_call(std::shared_ptr<const void> what);
 
   /// The line that this thread is encoding arguments for, or doing a call of; null: none.
   [[nodiscard]] static Line* of_this_thread() noexcept;
+  /// This thread is doing a call of the other end, which waits for it.
+  [[nodiscard]] bool is_answered_by_this_thread() const noexcept;
   /// The calling thread will sleep until something is done elsewhere. If it is a thread brood-answers, on behalf of which an
   /// action or a callback runs here, another one brings the answers from now on.
   static void before_sleeping();
@@ -129,10 +137,15 @@ class Line : public std::enable_shared_from_this<Line> {
   std::uint64_t last_id_ = 0;
   std::unordered_set<std::uint32_t> announced_;         ///< methods that the other end knows by number
   std::unordered_map<std::uint64_t, Waiter*> waiting_;  ///< by the number of the call
-  std::unordered_map<std::uint64_t, std::shared_ptr<detail::FutureCore>> futures_;
-  std::unordered_set<std::uint64_t> abandoned_;  ///< calls that nobody waits for any more; their answers must be read
-  std::vector<Waiter*> sleepers_;                ///< threads that would read if nobody did
-  std::deque<Incoming> backlog_;                 ///< calls for threads in serve()
+  struct Open {
+    std::shared_ptr<detail::FutureCore> future;
+    detail::Kept kept;
+  };
+  std::unordered_map<std::uint64_t, Open> futures_;
+  std::unordered_map<std::uint64_t, detail::Kept>
+      abandoned_;                  ///< calls that nobody waits for any more; their answers must be read
+  std::vector<Waiter*> sleepers_;  ///< threads that would read if nobody did
+  std::deque<Incoming> backlog_;   ///< calls for threads in serve()
   int workers_ = 0;
   bool is_reading_ = false;
   bool is_stopped_ = false;
@@ -169,6 +182,7 @@ class Line::Marks {
  private:
   Line* line_before_;
   std::uint64_t call_before_;
+  detail::Kept* kept_before_;
 };
 
 /// Calls of a number from here on are for functions that were lent, not for objects.

@@ -163,7 +163,7 @@ void RemoteCore::Impl::stop() {
   std::shared_ptr<Process> host;
   {
     const Lock lock = settled();
-    if (line && call::Line::of_this_thread() == line.get()) {
+    if (line && line->is_answered_by_this_thread()) {
       throw UsageError(title() +
                        " cannot be stopped by a callback from it: the host waits for the callback, and would be waited "
                        "for; stop it when the call has returned");

@@ -247,7 +247,7 @@ TEST_F(CallLineEnd, AnswersThatNobodyAskedForAreIgnored) {
 
 TEST_F(CallLineEnd, AnAnswerOfAnotherTypeIsADecodeErrorOfThatCallAlone) {
   Bare bare;
-  const auto ask = [&](const std::function<void(Encoder&)>& say, std::uint64_t word = 2) {
+  const auto ask = [&](const std::function<void(Encoder&)>& say, std::uint64_t word = 2, std::size_t parts = 3) {
     brood::detail::CallRequest request(*bare.line, 0, brood::detail::method_key<&Thing::add, Thing>());
     request.arguments().array_header(0);
     auto state = std::make_shared<brood::detail::FutureState<int>>();
@@ -258,7 +258,7 @@ TEST_F(CallLineEnd, AnAnswerOfAnotherTypeIsADecodeErrorOfThatCallAlone) {
     (void)in.uint();
     const std::uint64_t id = in.uint();
     bare.say([&](Encoder& out) {
-      out.array_header(3);
+      out.array_header(parts);
       out.uint(word);
       out.uint(id);
       say(out);
@@ -266,7 +266,7 @@ TEST_F(CallLineEnd, AnAnswerOfAnotherTypeIsADecodeErrorOfThatCallAlone) {
     return brood::detail::FutureMaker::make<int>(state);
   };
   EXPECT_THROW((void)ask([](Encoder& out) { out.str("no number"); }).get(), brood::DecodeError);
-  EXPECT_THROW((void)ask([](Encoder&) {}).get(), brood::DecodeError);
+  EXPECT_THROW((void)ask([](Encoder&) {}, 2, 2).get(), brood::DecodeError);
   EXPECT_THROW((void)ask([](Encoder& out) { out.str("no exception"); }, 3).get(), brood::DecodeError);
   EXPECT_EQ(ask([](Encoder& out) { out.sint(42); }).get(), 42);
 }

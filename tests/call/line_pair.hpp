@@ -113,7 +113,7 @@ class Pair {
     using Method = brood::detail::MethodOf<M, Thing>;
     auto state = std::make_shared<brood::detail::FutureState<typename Method::Result>>();
     brood::detail::CallRequest request(*asks, 0, brood::detail::method_key<M, Thing>());
-    brood::detail::encode_arguments_for(*asks, request, typename Method::Parameters{}, std::forward<Args>(args)...);
+    brood::detail::encode_arguments_for(request, typename Method::Parameters{}, std::forward<Args>(args)...);
     request.begin(state);
     return brood::detail::FutureMaker::make<typename Method::Result>(std::move(state));
   }
@@ -137,7 +137,7 @@ class Pair {
   auto call_before(brood::Deadline deadline, Args&&... args) {
     using Method = brood::detail::MethodOf<M, Thing>;
     brood::detail::CallRequest request(*asks, 0, brood::detail::method_key<M, Thing>());
-    brood::detail::encode_arguments_for(*asks, request, typename Method::Parameters{}, std::forward<Args>(args)...);
+    brood::detail::encode_arguments_for(request, typename Method::Parameters{}, std::forward<Args>(args)...);
     return brood::detail::call_and_decode<typename Method::Result>(request, deadline);
   }
   std::vector<std::thread> threads_;
