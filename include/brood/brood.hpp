@@ -1,8 +1,9 @@
-// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: wait)
+// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: remote)
 #pragma once
 
 #include "brood/barrier.hpp"
 #include "brood/broadcast.hpp"
+#include "brood/callback.hpp"
 #include "brood/condition.hpp"
 #include "brood/connection.hpp"
 #include "brood/context.hpp"
@@ -14,6 +15,7 @@
 #include "brood/event.hpp"
 #include "brood/finalizer.hpp"
 #include "brood/forkserver.hpp"
+#include "brood/future.hpp"
 #include "brood/handle.hpp"
 #include "brood/init.hpp"
 #include "brood/joinable_queue.hpp"
@@ -24,6 +26,8 @@
 #include "brood/process_options.hpp"
 #include "brood/queue.hpp"
 #include "brood/relatives.hpp"
+#include "brood/remote.hpp"
+#include "brood/remote_error.hpp"
 #include "brood/rlock.hpp"
 #include "brood/semaphore.hpp"
 #include "brood/serialize.hpp"

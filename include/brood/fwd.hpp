@@ -15,6 +15,8 @@ class Barrier;
 class BoundedSemaphore;
 template <class T>
 class Broadcast;
+template <class Signature>
+class Callback;
 class Condition;
 template <class T>
 class Connection;
@@ -22,6 +24,8 @@ class Deadline;
 class Descriptor;
 class Error;
 class Event;
+template <class T>
+class Future;
 class Handle;
 template <class T>
 class JoinableQueue;
@@ -40,6 +44,9 @@ template <class T>
 class Queue;
 class RLock;
 class ReadyFd;
+template <class A>
+class Remote;
+class RemoteError;
 class Semaphore;
 template <class T>
 class SimpleQueue;

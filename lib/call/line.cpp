@@ -1,7 +1,6 @@
 #include "call/line.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
 #include "os/function_id.hpp"
+#include "os/program.hpp"
 #include "os/thrown_from.hpp"
 #include "process/current.hpp"
 
@@ -158,21 +158,16 @@ void Line::start_pump(Lock& lock) {
   }
   pumps_.reserve(pumps_.size() + 1);
   returned_.reserve(pumps_.size() + 1);
-  // Signals are for the application's threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const os::AllSignalsBlocked blocked;  // handlers run on the application's threads
   const std::uint64_t number = ++last_pump_;
   try {
     pumps_.emplace_back([self = shared_from_this(), number] { self->run_pump(number); });
     pump_number_ = number;
   } catch (const std::system_error& error) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     lock.unlock();
     throw OsError(error.code().value(), "cannot start the thread that receives the answers of other processes");
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_setname_np(pumps_.back().native_handle(), "brood-answers");  // so that it counts as ours from now on
 }
 
 bool Line::must_pump() {
@@ -181,7 +176,6 @@ bool Line::must_pump() {
 }
 
 void Line::run_pump(std::uint64_t number) {
-  ::pthread_setname_np(::pthread_self(), "brood-answers");
   t_pumped = this;
   Waiter me;
   Lock lock(mutex_);

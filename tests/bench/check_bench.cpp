@@ -125,6 +125,8 @@ const Wanted kWanted[] = {
     {"channel", "pipe.rtt.1m.zerocopy", {"pipe-rtt-8"}},
     {"channel", "pipe.rtt.1m.zerocopy.p99", {"pipe-rtt-8"}},
     {"channel", "queue.typed", {"queue-raw-bytes"}},
+    {"manager", "remote.call", {"unix-socket-echo", "pipe-rtt-8"}},
+    {"manager", "remote.call.p99", {"unix-socket-echo", "pipe-rtt-8"}},
 };
 
 /// Peers that are there only if their libraries were.

@@ -18,6 +18,9 @@ void process_curves(Report& report, const Settings& settings);
 /// Queues between processes: channel_bench.cpp.
 void channel_cases(Report& report, const Settings& settings);
 
+/// Objects in other processes: manager_bench.cpp.
+void manager_cases(Report& report, const Settings& settings);
+
 // --- peers of the process topic: each starts a process that ends at once, and waits for its end
 // ---------------------------
 
