@@ -1,4 +1,4 @@
-// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: wait)
+// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: remote)
 #pragma once
 
 #include "brood/array.hpp"
@@ -6,6 +6,7 @@
 #include "brood/atomic.hpp"
 #include "brood/barrier.hpp"
 #include "brood/broadcast.hpp"
+#include "brood/callback.hpp"
 #include "brood/condition.hpp"
 #include "brood/connection.hpp"
 #include "brood/context.hpp"
@@ -17,6 +18,7 @@
 #include "brood/event.hpp"
 #include "brood/finalizer.hpp"
 #include "brood/forkserver.hpp"
+#include "brood/future.hpp"
 #include "brood/handle.hpp"
 #include "brood/init.hpp"
 #include "brood/joinable_queue.hpp"
@@ -27,6 +29,8 @@
 #include "brood/process_options.hpp"
 #include "brood/queue.hpp"
 #include "brood/relatives.hpp"
+#include "brood/remote.hpp"
+#include "brood/remote_error.hpp"
 #include "brood/rlock.hpp"
 #include "brood/semaphore.hpp"
 #include "brood/serialize.hpp"

@@ -26,7 +26,7 @@ namespace detail {
 /// A function of this process with the number by which others know it, or the way to one of another process.
 class CallbackCore {
  public:
-  using Function = std::function<void(Decoder& arguments, Encoder& result)>;
+  using Function = CallbackFunction;
   explicit CallbackCore(Function function);
   [[nodiscard]] static CallbackCore decode(Decoder& in);
   void encode(Encoder& out) const;
@@ -49,7 +49,9 @@ class CallbackCore {
 ///
 /// It is called in the thread that waits for the call which it was an argument of, while that waits; later, or during an
 /// async() call, in the thread that receives the answers. What it throws is thrown by the far operator(). Far copies are
-/// good until the one who made it has dropped all copies here (then HandleError), or one of the two processes ends (PeerGone).
+/// good until that call has been answered, and longer as long as there is a copy here (then HandleError), but no longer than the
+/// two processes live and talk (PeerGone). So a lambda that is passed as it is can be called by that call; one that the other
+/// side shall keep has a name here.
 ///
 /// Threads: safe if the function is. Source: CORBA and COM callbacks; Python has no counterpart.
 template <class R, class... P>
@@ -59,14 +61,14 @@ class Callback<R(P...)> {
   requires(!std::same_as<std::remove_cvref_t<F>, Callback> && std::is_invocable_r_v<R, F&, P...>)
       Callback(F function)  // NOLINT(google-explicit-constructor): as std::function
       : here_(std::make_shared<std::function<R(P...)>>(std::move(function))),
-        core_([here = here_](detail::Decoder& in, detail::Encoder& out) { answer(*here, in, out); }) {}
+        core_([here = here_](detail::Decoder& in, detail::Encoder& out) { return answer(*here, in, out); }) {}
 
   /// Call it, wherever it is. Errors: what the function throws; HandleError, PeerGone (see above).
   R operator()(P... args) const {
     if (core_.is_here()) return (*here_)(std::forward<P>(args)...);
     const std::shared_ptr<call::Line> line = core_.line();
     detail::CallRequest request(*line, core_.number(), {});
-    detail::encode_arguments_for(*line, request, detail::TypeList<P...>{}, std::forward<P>(args)...);
+    detail::encode_arguments_for(request, detail::TypeList<P...>{}, std::forward<P>(args)...);
     return detail::call_and_decode<R>(request, Deadline::never());
   }
 
@@ -74,19 +76,17 @@ class Callback<R(P...)> {
   friend struct Codec<Callback>;
   explicit Callback(detail::CallbackCore core) : core_(std::move(core)) {}
 
-  static void answer(const std::function<R(P...)>& function, detail::Decoder& in, detail::Encoder& out) {
+  static std::shared_ptr<const void> answer(const std::function<R(P...)>& function, detail::Decoder& in,
+                                            detail::Encoder& out) {
     in.expect_array(sizeof...(P), "the arguments of a Callback");
     std::tuple<std::remove_cvref_t<P>...> arguments{detail::decode<std::remove_cvref_t<P>>(in)...};
     in.finish();
-    const auto call = [&]<std::size_t... I>(std::index_sequence<I...> /*all*/)->R {
-      return function(detail::pass<P>(std::get<I>(arguments))...);
-    };
-    if constexpr (std::is_void_v<R>) {
-      call(std::index_sequence_for<P...>{});
-      out.nil();
-    } else {
-      detail::encode(out, call(std::index_sequence_for<P...>{}));
-    }
+    return detail::encode_result<R>(out, [&]() -> R {
+      return [&]<std::size_t... I>(std::index_sequence<I...> /*all*/)->R {
+        return function(detail::pass<P>(std::get<I>(arguments))...);
+      }
+      (std::index_sequence_for<P...>{});
+    });
   }
 
   std::shared_ptr<std::function<R(P...)>> here_;

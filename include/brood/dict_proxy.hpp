@@ -18,7 +18,7 @@ namespace detail {
 
 /// Runs in the server: fn(value of the key, more…); a key that is not there begins as V{}.
 template <auto F, class K, class V, class R, class... P>
-[[gnu::visibility("hidden")]] void update_in_dict(void* object, Decoder& in, Encoder& out) {
+[[gnu::visibility("hidden")]] std::shared_ptr<const void> update_in_dict(void* object, Decoder& in, Encoder& out) {
   auto& dict = *static_cast<DictAccess*>(object);
   in.expect_array(1 + sizeof...(P), "a key and the arguments of the function");
   const std::span<const std::byte> key = in.value([](const Ext&) {});
@@ -37,15 +37,16 @@ template <auto F, class K, class V, class R, class... P>
     detail::encode(changed, std::as_const(value));
     dict.assign(key, changed);
   };
-  if constexpr (std::is_void_v<R>) {
-    change(std::index_sequence_for<P...>{});
-    store();
-    out.nil();
-  } else {
-    const auto result = change(std::index_sequence_for<P...>{});
-    store();
-    detail::encode(out, result);
-  }
+  return encode_result<R>(out, [&]() -> R {
+    if constexpr (std::is_void_v<R>) {
+      change(std::index_sequence_for<P...>{});
+      store();
+    } else {
+      R result = change(std::index_sequence_for<P...>{});
+      store();
+      return result;
+    }
+  });
 }
 
 template <auto F, class K, class V>

@@ -23,6 +23,8 @@ class Barrier;
 class BoundedSemaphore;
 template <class T>
 class Broadcast;
+template <class Signature>
+class Callback;
 class Condition;
 template <class T>
 class Connection;
@@ -30,6 +32,8 @@ class Deadline;
 class Descriptor;
 class Error;
 class Event;
+template <class T>
+class Future;
 class Handle;
 template <class T>
 class JoinableQueue;
@@ -55,6 +59,9 @@ template <class T>
 class ReadOnlyArray;
 class ReadOnlyMemory;
 class ReadyFd;
+template <class A>
+class Remote;
+class RemoteError;
 class Semaphore;
 class ShareableList;
 class SharedMemory;

@@ -19,7 +19,7 @@ namespace detail {
 
 /// Runs in the server: fn(all values, more…); what it leaves in them is stored.
 template <auto F, class T, class R, class... P>
-[[gnu::visibility("hidden")]] void apply_to_list(void* object, Decoder& in, Encoder& out) {
+[[gnu::visibility("hidden")]] std::shared_ptr<const void> apply_to_list(void* object, Decoder& in, Encoder& out) {
   auto& list = *static_cast<ListAccess*>(object);
   in.expect_array(sizeof...(P), "the arguments of the function");
   std::tuple<std::remove_cvref_t<P>...> arguments{detail::decode<std::remove_cvref_t<P>>(in)...};
@@ -54,15 +54,16 @@ template <auto F, class T, class R, class... P>
       list.assign(changed);
     }
   };
-  if constexpr (std::is_void_v<R>) {
-    change(std::index_sequence_for<P...>{});
-    store();
-    out.nil();
-  } else {
-    const auto result = change(std::index_sequence_for<P...>{});
-    store();
-    detail::encode(out, result);
-  }
+  return encode_result<R>(out, [&]() -> R {
+    if constexpr (std::is_void_v<R>) {
+      change(std::index_sequence_for<P...>{});
+      store();
+    } else {
+      R result = change(std::index_sequence_for<P...>{});
+      store();
+      return result;
+    }
+  });
 }
 
 template <auto F, class T>

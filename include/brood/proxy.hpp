@@ -64,7 +64,7 @@ class ProxyCore {
     const Conversation conversation(link());
     CallRequest request(conversation.line(), object(), {.name = method});
     {
-      const EncodesFor mark(conversation.line());
+      const EncodesFor mark(request);
       request.arguments().array_header(sizeof...(A));
       (detail::encode(request.arguments(), args), ...);
     }
@@ -75,7 +75,7 @@ class ProxyCore {
   R call_placed(const MethodKey& key, Parameters parameters, Args&&... args) const {
     const Conversation conversation(link());
     CallRequest request(conversation.line(), object(), key);
-    encode_arguments_for(conversation.line(), request, parameters, std::forward<Args>(args)...);
+    encode_arguments_for(request, parameters, std::forward<Args>(args)...);
     return call_and_decode<R>(request, Deadline::never());
   }
 

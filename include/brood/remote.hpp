@@ -174,8 +174,7 @@ class Remote : public RemoteMethods<A, Remote<A>> {
     if constexpr (detail::require_result<Result>()) {
       const std::shared_ptr<call::Line> line = core_.line();
       detail::CallRequest request(*line, 0, detail::method_key<M, A>());
-      detail::encode_arguments_for(*line, request, typename detail::MethodOf<M, A>::Parameters{},
-                                   std::forward<Args>(args)...);
+      detail::encode_arguments_for(request, typename detail::MethodOf<M, A>::Parameters{}, std::forward<Args>(args)...);
       auto state = std::make_shared<detail::FutureState<Result>>();
       request.begin(state);
       return detail::FutureMaker::make<Result>(std::move(state));
@@ -201,8 +200,7 @@ class Remote : public RemoteMethods<A, Remote<A>> {
     if constexpr (detail::require_result<Result>()) {
       const std::shared_ptr<call::Line> line = core_.line();
       detail::CallRequest request(*line, 0, detail::method_key<M, A>());
-      detail::encode_arguments_for(*line, request, typename detail::MethodOf<M, A>::Parameters{},
-                                   std::forward<Args>(args)...);
+      detail::encode_arguments_for(request, typename detail::MethodOf<M, A>::Parameters{}, std::forward<Args>(args)...);
       return detail::call_and_decode<Result>(request, deadline);
     }
   }

@@ -93,6 +93,10 @@ struct ExceptionType {
   std::exception_ptr (*make)(Decoder& in, RemoteError::Facts facts, bool is_exact);
   /// True if `error` is of this type, or derived from it.
   bool (*matches)(const std::exception_ptr& error);
+  // Whether another one derives from this: pointers are thrown and caught as the types themselves are.
+  void (*throw_pointer)();
+  bool (*catches_pointer)(void (*throw_pointer)());
+  [[nodiscard]] bool is_base_of(const ExceptionType& other) const { return catches_pointer(other.throw_pointer); }
   const ExceptionType* next = nullptr;  ///< of the registered ones
 };
 
@@ -114,6 +118,34 @@ template <class E>
   } catch (...) {
     return false;
   }
+}
+
+template <class E>
+void throw_exception_pointer() {
+  throw static_cast<const E*>(nullptr);
+}
+template <class E>
+[[nodiscard]] bool catches_exception_pointer(void (*throw_pointer)()) {
+  try {
+    throw_pointer();
+  } catch (const E*) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+  return false;
+}
+
+template <class E>
+[[nodiscard]] constexpr ExceptionType exception_type(decltype(ExceptionType::encode) encode,
+                                                     decltype(ExceptionType::make) make) {
+  return {&typeid(E),
+          &type_name<E>,
+          encode,
+          make,
+          &exception_matches<E>,
+          &throw_exception_pointer<E>,
+          &catches_exception_pointer<E>};
 }
 
 /// What of E travels: E itself if it is serializable, else its text alone.
@@ -194,8 +226,8 @@ class RegisterException {
   ~RegisterException() = default;
 
  private:
-  static inline detail::ExceptionType type_{&typeid(E), &detail::type_name<E>, &detail::encode_exception_fields<E>,
-                                            &detail::make_exception<E>, &detail::exception_matches<E>};
+  static inline detail::ExceptionType type_ =
+      detail::exception_type<E>(&detail::encode_exception_fields<E>, &detail::make_exception<E>);
 };
 
 }  // namespace brood::inline v1

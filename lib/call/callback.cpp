@@ -26,6 +26,7 @@ void CallbackCore::encode(Encoder& out) const {
   call::Line& line = current_line();
   if (!is_here()) throw UsageError("a Callback of another process cannot be passed on; pass one that calls it");
   line.lend(number_, function_);
+  call::Line::keep_for_call(function_);
   out.uint(number_);
 }
 

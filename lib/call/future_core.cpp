@@ -6,6 +6,7 @@
 
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
+#include "call/line.hpp"
 
 namespace brood::inline v1::detail {
 namespace {
@@ -29,6 +30,8 @@ FutureCore::Status FutureCore::status() const {
 }
 
 bool FutureCore::wait(Deadline deadline) const {
+  if (is_settled()) return true;
+  if (!deadline.passed()) call::Line::before_sleeping();
   std::unique_lock lock(mutex_);
   const auto done = [this] { return status_ >= Status::cancelled; };
   if (deadline.is_never()) {
@@ -71,8 +74,11 @@ void FutureCore::fail(std::exception_ptr why) {
   settle(std::move(lock), Status::failed);
 }
 
-void FutureCore::succeed(Decoder& in) {
-  succeed_with([&] { accept(in); });
+void FutureCore::succeed(Decoder& in, call::Line& line) {
+  succeed_with([&] {
+    const DecodesFrom mark(line);
+    accept(in);
+  });
 }
 
 void FutureCore::succeed_with(const std::function<void()>& store) {

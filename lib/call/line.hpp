@@ -11,6 +11,8 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -18,6 +20,7 @@
 
 #include "brood/detail/call_line.hpp"
 #include "brood/detail/connection_core.hpp"
+#include "os/function_id.hpp"
 
 namespace brood::inline v1::call {
 
@@ -26,16 +29,26 @@ struct Incoming {
   detail::Received message;
   std::uint64_t id = 0;
   std::uint64_t object = 0;
-  std::size_t method_at = 0;  ///< where in the message the method is
+  std::uint32_t method = 0;  ///< by its number; 0: by its name, or a function that was lent
+  std::string name = {};
+  std::size_t arguments_at = 0;  ///< where in the message they are
 };
 
 /// Threads that wait for answers read for each other: one of them receives, hands out what came, and passes that role on when it
 /// goes. So a call by one thread costs one message there and one back, and no other thread has a part in it.
+///
+/// Held by shared_ptr.
 class Line : public std::enable_shared_from_this<Line> {
  public:
-  /// Does a call of the other end: `in` stands before the method, `out` takes one value. Errors: whatever the caller shall be
-  /// told.
-  using Do = std::function<void(Line& line, std::uint64_t object, detail::Decoder& in, detail::Encoder& out)>;
+  /// What the other end asks for.
+  struct Asked {
+    std::uint64_t object;
+    std::string_view name;  ///< of the method; empty: method() has it
+    std::uint32_t method;
+  };
+  /// Does such a call; gives what must live until the result has been sent. Errors: whatever the caller shall be told.
+  using Do = std::function<std::shared_ptr<const void>(Line& line, const Asked& asked, detail::Decoder& arguments,
+                                                       detail::Encoder& result)>;
   /// What callers are told when the conversation is over; `why` is what ended it.
   using Explain = std::function<std::exception_ptr(const std::exception_ptr& why)>;
 
@@ -51,34 +64,50 @@ class Line : public std::enable_shared_from_this<Line> {
     bool is_announced;
   };
   [[nodiscard]] Ticket ticket(std::uint32_t method);
-  [[nodiscard]] bool call(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
-                          detail::Received& into, std::size_t& result_at, Deadline deadline);
-  void begin(std::uint64_t id, std::uint32_t announces, const detail::Encoder& request,
-             std::shared_ptr<detail::FutureCore> future);
+  struct Request {
+    std::uint64_t id;
+    std::uint32_t announces;  ///< the number of a method that it says the place of; 0: none
+    const detail::Encoder& message;
+    detail::Kept kept;
+  };
+  [[nodiscard]] bool call(Request request, detail::Received& into, std::size_t& result_at, Deadline deadline);
+  void begin(Request request, std::shared_ptr<detail::FutureCore> future);
 
   // --- serving
   /// Does calls as they come, in this thread, until the conversation is over or the other end says stop. Several threads may
   /// do so at once; one alone does them in order, except those that belong to a call which waits in this thread.
   void serve();
-  /// For Do: the method that is said next, by its place or by the number that was announced for it.
-  /// Errors: DecodeError; StartError (the other end is another program or build).
-  [[nodiscard]] detail::Invoke method(detail::Decoder& in);
+  /// For Do: the method of that number. Errors: StartError (the other end is another program or build).
+  [[nodiscard]] detail::Invoke method(std::uint32_t number);
   /// True if there is something to read: also at the end of the conversation. For who watches a line that is busy with a call of
   /// the other end, which says nothing meanwhile.
   [[nodiscard]] bool has_news();
   /// The other end's serve() returns once what was asked before is done.
   void say_stop();
+  /// Reads, and does the calls that come, until the other end has left the conversation: what it still has to say, and to ask,
+  /// before it goes. For who serves nothing.
+  void drain();
   /// Ends it from this side: everybody who waits is told. The connection itself stays, until destruction.
   void give_up(const std::exception_ptr& why);
+  /// The same, and the threads of the line end; one that reads does so when the other end has left. Whoever made a line that
+  /// calls calls this before letting go of it: such a thread keeps it alive.
+  void finish(const std::exception_ptr& why);
   /// Why it is over; null as long as it is not.
   [[nodiscard]] std::exception_ptr over();
 
   /// Functions of this process that the other end may call, by number.
-  using Function = std::function<void(detail::Decoder& arguments, detail::Encoder& result)>;
+  using Function = detail::CallbackFunction;
   void lend(std::uint64_t number, std::weak_ptr<Function> function);
+  /// If this thread encodes the arguments of a call: until that has been answered.
+  static void keep_for_call(std::shared_ptr<const void> what);
 
   /// The line that this thread is encoding arguments for, or doing a call of; null: none.
   [[nodiscard]] static Line* of_this_thread() noexcept;
+  /// This thread is doing a call of the other end, which waits for it.
+  [[nodiscard]] bool is_answered_by_this_thread() const noexcept;
+  /// The calling thread will sleep until something is done elsewhere. If it is a thread brood-answers, on behalf of which an
+  /// action or a callback runs here, another one brings the answers from now on.
+  static void before_sleeping();
   class Marks;  ///< sets it for a scope
 
  private:
@@ -95,16 +124,23 @@ class Line : public std::enable_shared_from_this<Line> {
   template <class Done>
   bool wait(Lock& lock, Waiter& me, Done done, Deadline deadline);
   bool read_one(Lock& lock, Waiter& me, Deadline deadline);
-  void deliver(detail::Received message, Waiter& me, std::vector<std::function<void()>>& afterwards);
+  void deliver(detail::Received& message, Waiter& me, std::vector<std::function<void()>>& afterwards);
+  void deliver_call(detail::Received& message, detail::Decoder& in, Waiter& me);
   std::optional<Incoming> next_call(Waiter& me);
   void hand_over();
   void end(Lock& lock, std::exception_ptr why);
   [[noreturn]] void throw_over();
 
   void answer(Incoming& call);
-  void run(Incoming& call, detail::Encoder& out);
-  void send(const detail::Encoder& message);
-  void run_pump();
+  void run(Incoming& call, detail::Encoder& out, std::shared_ptr<const void>& kept);
+  std::uint32_t learn_method(detail::Decoder& in);
+  bool send(const detail::Encoder& message);
+  bool send_failure(std::uint64_t id, const std::exception_ptr& thrown, const std::string& stack);
+
+  void need_pump(Lock& lock);
+  void start_pump(Lock& lock);
+  void run_pump(std::uint64_t number);
+  bool must_pump();
 
   detail::ConnectionCore connection_;
   const Do act_;
@@ -114,7 +150,13 @@ class Line : public std::enable_shared_from_this<Line> {
   std::uint64_t last_id_ = 0;
   std::unordered_set<std::uint32_t> announced_;         ///< methods that the other end knows by number
   std::unordered_map<std::uint64_t, Waiter*> waiting_;  ///< by the number of the call
-  std::unordered_map<std::uint64_t, std::shared_ptr<detail::FutureCore>> futures_;
+  struct Open {
+    std::shared_ptr<detail::FutureCore> future;
+    detail::Kept kept;
+  };
+  std::unordered_map<std::uint64_t, Open> futures_;
+  std::unordered_map<std::uint64_t, detail::Kept>
+      abandoned_;                  ///< calls that nobody waits for any more; their answers must be read
   std::vector<Waiter*> sleepers_;  ///< threads that would read if nobody did
   std::deque<Incoming> backlog_;   ///< calls for threads in serve()
   int workers_ = 0;
@@ -122,15 +164,24 @@ class Line : public std::enable_shared_from_this<Line> {
   bool is_stopped_ = false;
   std::exception_ptr over_;
   std::unordered_map<std::uint64_t, std::weak_ptr<Function>> lent_;
+  detail::Received spare_;  ///< memory for the next message
 
-  std::mutex methods_mutex_;
-  std::unordered_map<std::uint32_t, detail::Invoke> methods_;  ///< of the other end, by its numbers
+  struct Method {
+    os::FunctionId place;
+    detail::Invoke invoke = nullptr;  ///< once somebody has looked there
+  };
+  std::unordered_map<std::uint32_t, Method> methods_;  ///< of the other end, by its numbers
 
   std::mutex explain_mutex_;
   std::exception_ptr explained_;
 
-  std::thread pump_;  ///< reads for futures that nobody waits for; made at first need
+  // The threads brood-answers: one reads for futures, abandoned calls and lent functions while nobody else does. One that was
+  // held up is replaced, and ends once it comes back.
   std::condition_variable pump_woken_;
+  std::uint64_t last_pump_ = 0;
+  std::uint64_t pump_number_ = 0;          ///< of the one that reads; 0: there is none
+  std::vector<std::thread> pumps_;         ///< all that were made and not joined
+  std::vector<std::thread::id> returned_;  ///< those of them that are about to end
 };
 
 /// What this thread is doing on behalf of a line.
@@ -144,6 +195,7 @@ class Line::Marks {
  private:
   Line* line_before_;
   std::uint64_t call_before_;
+  detail::Kept* kept_before_;
 };
 
 /// Calls of a number from here on are for functions that were lent, not for objects.

@@ -157,7 +157,7 @@ std::shared_ptr<call::Line> Link::connect() {
     }
     return std::make_shared<call::Line>(
         std::move(connection),
-        [](call::Line&, std::uint64_t, Decoder&, Encoder&) {
+        [](call::Line&, const call::Line::Asked&, Decoder&, Encoder&) -> std::shared_ptr<const void> {
           throw UsageError("a manager's client has no objects to call");
         },
         died);

@@ -89,10 +89,7 @@ const std::shared_ptr<manager::Link>& ManagerFace::link() const {
 }
 
 ManagerFace::Request::Request(const ManagerFace& face, std::string_view method)
-    : link_(face.link()),
-      conversation_(link_),
-      request_(conversation_.line(), 0, {.name = method}),
-      mark_(conversation_.line()) {}
+    : link_(face.link()), conversation_(link_), request_(conversation_.line(), 0, {.name = method}), mark_(request_) {}
 
 ProxyCore ManagerFace::Request::reference(const std::string& type) {
   const SpareReceived answer;

@@ -28,6 +28,7 @@ struct Call {
   Session& session;
   Decoder& in;
   Encoder& out;
+  std::shared_ptr<const void> kept = {};  ///< until the result has been sent
 
   void arguments(std::size_t count, std::string_view method) const { in.expect_array(count, method); }
   [[nodiscard]] Blob blob() const { return take_blob(objects, in); }

@@ -36,7 +36,7 @@ class ServedHosted final : public Served {
     }
     std::unique_lock<std::mutex> turn;
     if (!is_concurrent_) turn = std::unique_lock(mutex_);
-    it->second(hosted_->object(), call.in, call.out);
+    call.kept = it->second(hosted_->object(), call.in, call.out);
   }
   [[nodiscard]] void* object() noexcept override { return hosted_->object(); }
   [[nodiscard]] std::mutex* turn() noexcept override { return is_concurrent_ ? nullptr : &mutex_; }

@@ -118,7 +118,9 @@ void Session::run() {
       if (other_end_.empty()) socket_ = connection_.transport().descriptor();
       line_ = std::make_shared<call::Line>(
           std::move(connection_),
-          [this](call::Line& /*line*/, std::uint64_t object, Decoder& in, Encoder& out) { act(object, in, out); },
+          [this](call::Line& /*line*/, const call::Line::Asked& asked, Decoder& in, Encoder& out) {
+            return act(asked, in, out);
+          },
           [](const std::exception_ptr& /*why*/) {
             return std::make_exception_ptr(PeerGone("the client of this manager has left"));
           });
@@ -144,26 +146,29 @@ void Session::run() {
   has_ended_ = true;
 }
 
-void Session::act(std::uint64_t object, Decoder& in, Encoder& out) {
+std::shared_ptr<const void> Session::act(const call::Line::Asked& asked, Decoder& in, Encoder& out) {
   kept_.clear();
   Call call{server_.objects(), *this, in, out};
-  if (object == 0) return run_face(server_, in.str(), call);
-  entry_ = server_.objects().find(object);
+  if (asked.object == 0) {
+    run_face(server_, asked.name, call);
+    return nullptr;
+  }
+  entry_ = server_.objects().find(asked.object);
   struct Done {
     std::shared_ptr<Entry>& entry;
     ~Done() { entry.reset(); }
   } const done{entry_};
-  if (in.peek() == detail::WireType::str) {
-    const std::string_view method = in.str();
-    entry_->served->call(method, call);
-    return;
+  if (!asked.name.empty()) {
+    entry_->served->call(asked.name, call);
+    return std::move(call.kept);
   }
-  const detail::Invoke invoke = line_->method(in);
+  if (asked.method == 0) throw UsageError("a call that names no method");
+  const detail::Invoke invoke = line_->method(asked.method);
   void* const target = entry_->served->object();
   if (target == nullptr) throw UsageError("an object of type " + entry_->type + " has no methods of the program");
   std::unique_lock<std::mutex> turn;
   if (std::mutex* const mutex = entry_->served->turn()) turn = std::unique_lock(*mutex);
-  invoke(target, in, out);
+  return invoke(target, in, out);
 }
 
 void Session::refer(const std::shared_ptr<Entry>& entry, Encoder& out) {

@@ -81,7 +81,7 @@ class Session {
  private:
   friend class Asleep;
   [[nodiscard]] bool greet();
-  void act(std::uint64_t object, Decoder& in, Encoder& out);
+  std::shared_ptr<const void> act(const call::Line::Asked& asked, Decoder& in, Encoder& out);
 
   Server& server_;
   detail::ConnectionCore connection_;

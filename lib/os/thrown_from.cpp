@@ -4,6 +4,8 @@
 #include <elf.h>
 #include <unwind.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +18,7 @@
 
 #include "brood/error.hpp"
 #include "os/elf_file.hpp"
+#include "os/elf_identity.hpp"
 #include "os/function_id.hpp"
 
 namespace brood::inline v1::os {
@@ -138,37 +141,58 @@ _Unwind_Reason_Code brood_v1_note_throw(int /*version*/, _Unwind_Action actions,
 namespace brood::inline v1::os {
 namespace {
 
-/// The functions of one module, by where they begin.
+/// Where the functions of one module lie, and where in its file their names are. Reading this takes milliseconds, so it is
+/// done once in a process; tables are never changed nor freed, and found without a lock that a fork could leave locked.
 class Functions {
  public:
-  explicit Functions(const std::string& path) {
+  /// Of the module that holds `place`.
+  static const Functions& of(const FunctionId& place) {
+    const Functions* const newest = g_newest.load(std::memory_order_acquire);
+    for (const Functions* it = newest; it != nullptr; it = it->next_) {
+      if (it->build_id_ == place.build_id && it->path_ == place.path) return *it;
+    }
+    auto made = std::make_unique<Functions>(place);
+    made->next_ = newest;
+    // SYNC function-table: release publishes the table; pairs with the acquire above. Two threads may both make one.
+    while (!g_newest.compare_exchange_weak(made->next_, made.get(), std::memory_order_release,
+                                           std::memory_order_relaxed)) {}
+    return *made.release();
+  }
+
+  explicit Functions(const FunctionId& place)
+      : build_id_(place.build_id), path_(place.path), file_(place.is_main_program ? "/proc/self/exe" : place.path) {
     try {
-      read(ElfFile(path));
+      // A file that has been replaced knows nothing about what was loaded.
+      if (place.is_main_program || file_identity(file_) == build_id_) read(ElfFile(file_));
     } catch (const StartError&) {
-      by_offset_.clear();  // replaced or unreadable by now: the offset is said without a name
+      all_.clear();  // unreadable by now: offsets are said without names
     } catch (const OsError&) {
-      by_offset_.clear();
+      all_.clear();
     }
   }
 
   /// `name+0x1c`; empty if no function is known there.
   [[nodiscard]] std::string at(std::uint64_t offset) const {
-    auto after = by_offset_.upper_bound(offset);
-    if (after == by_offset_.begin()) return {};
-    const auto& [begin, function] = *--after;
-    if (offset - begin >= function.size_bytes) return {};
+    auto after = std::ranges::upper_bound(all_, offset, {}, &Function::begin);
+    if (after == all_.begin()) return {};
+    const Function& function = *--after;
+    if (offset - function.begin >= function.size_bytes) return {};
+    const std::string name = name_of(function);
+    if (name.empty()) return {};
     int status = 0;
-    const std::unique_ptr<char, void (*)(void*)> readable(
-        abi::__cxa_demangle(function.name.c_str(), nullptr, nullptr, &status), std::free);
+    const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status),
+                                                          std::free);
     char more[32];
-    std::snprintf(more, sizeof more, "+0x%zx", static_cast<std::size_t>(offset - begin));
-    return (status == 0 ? readable.get() : function.name) + std::string(more);
+    std::snprintf(more, sizeof more, "+0x%zx", static_cast<std::size_t>(offset - function.begin));
+    return (status == 0 ? readable.get() : name) + std::string(more);
   }
 
  private:
   struct Function {
+    std::uint64_t begin;
     std::uint64_t size_bytes;
-    std::string name;
+    std::uint64_t name_at;    ///< in the file
+    std::uint64_t name_most;  ///< bytes until the end of the names
   };
 
   void read(const ElfFile& file) {
@@ -176,24 +200,62 @@ class Functions {
     for (const ElfW(Shdr) & section : sections) {
       if (section.sh_type != SHT_SYMTAB && section.sh_type != SHT_DYNSYM) continue;
       if (section.sh_link >= sections.size() || section.sh_entsize != sizeof(ElfW(Sym))) continue;
-      const std::vector<std::byte> names =
-          file.read(sections[section.sh_link].sh_offset, sections[section.sh_link].sh_size);
+      const ElfW(Shdr)& names = sections[section.sh_link];
       const std::vector<std::byte> symbols = file.read(section.sh_offset, section.sh_size);
       for (std::size_t at = 0; at + sizeof(ElfW(Sym)) <= symbols.size(); at += sizeof(ElfW(Sym))) {
         ElfW(Sym) symbol;
         std::memcpy(&symbol, symbols.data() + at, sizeof symbol);
         if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_shndx == SHN_UNDEF) continue;
-        if (symbol.st_name >= names.size()) continue;
-        const auto* name = reinterpret_cast<const char*>(names.data()) + symbol.st_name;
-        by_offset_.try_emplace(
-            symbol.st_value,
-            Function{symbol.st_size, std::string(name, ::strnlen(name, names.size() - symbol.st_name))});
+        if (symbol.st_name >= names.sh_size) continue;
+        all_.push_back(
+            {symbol.st_value, symbol.st_size, names.sh_offset + symbol.st_name, names.sh_size - symbol.st_name});
       }
+    }
+    std::ranges::stable_sort(all_, {}, &Function::begin);
+    const auto same = std::ranges::unique(all_, {}, &Function::begin);
+    all_.erase(same.begin(), same.end());
+    all_.shrink_to_fit();
+  }
+
+  [[nodiscard]] std::string name_of(const Function& function) const {
+    constexpr std::uint64_t kMost = 4096;
+    try {
+      const std::vector<std::byte> bytes = ElfFile(file_).read(function.name_at, std::min(function.name_most, kMost));
+      const auto* text = reinterpret_cast<const char*>(bytes.data());
+      return {text, ::strnlen(text, bytes.size())};
+    } catch (const StartError&) {
+      return {};
+    } catch (const OsError&) {
+      return {};
     }
   }
 
-  std::map<std::uint64_t, Function> by_offset_;
+  static constinit std::atomic<const Functions*> g_newest;
+  const std::string build_id_;
+  const std::string path_;
+  const std::string file_;
+  std::vector<Function> all_;  ///< by where they begin
+  const Functions* next_ = nullptr;
 };
+constinit std::atomic<const Functions*> Functions::g_newest = nullptr;
+
+/// What is said of one function of a stack; remembered, since programs throw from few places. One copy for each thread.
+const std::string& describe_place(const FunctionId& place) {
+  constexpr std::size_t kMostRemembered = 1024;
+  thread_local std::map<std::pair<const Functions*, std::uint64_t>, std::string> remembered;
+  const Functions& functions = Functions::of(place);
+  const auto [it, is_new] = remembered.try_emplace({&functions, place.offset});
+  if (!is_new) return it->second;
+  if (remembered.size() > kMostRemembered) {
+    remembered.clear();
+    return describe_place(place);
+  }
+  const std::string name = functions.at(place.offset);
+  char offset[32];
+  std::snprintf(offset, sizeof offset, " (0x%zx)", static_cast<std::size_t>(place.offset));
+  it->second = (name.empty() ? "?" : name) + " in " + place.path + offset;
+  return it->second;
+}
 
 /// The runtime's own part of a throw says nothing about where it was.
 bool belongs_to_throwing(std::string_view line) {
@@ -223,7 +285,6 @@ void call_and_note_throw(void (*body)(void* context), void* context, ThrownFrom&
 }
 
 std::string describe(const ThrownFrom& from, const std::string& indent) {
-  std::map<std::string, Functions> modules;
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < from.count; ++i) {
     // What lies before a return address is the call.
@@ -235,12 +296,8 @@ std::string describe(const ThrownFrom& from, const std::string& indent) {
       lines.emplace_back("?");  // code that no module holds
       continue;
     }
-    const std::string file = place.is_main_program ? "/proc/self/exe" : place.path;
-    std::string name = modules.try_emplace(file, file).first->second.at(place.offset);
-    char offset[32];
-    std::snprintf(offset, sizeof offset, " (0x%zx)", static_cast<std::size_t>(place.offset));
-    lines.push_back((name.empty() ? "?" : name) + " in " + place.path + offset);
-    if (belongs_to_throwing(name)) lines.clear();
+    lines.push_back(describe_place(place));
+    if (belongs_to_throwing(lines.back())) lines.clear();
   }
   std::string out;
   for (std::size_t i = 0; i < lines.size(); ++i) out += indent + '#' + std::to_string(i) + ' ' + lines[i] + '\n';

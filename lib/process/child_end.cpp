@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,7 +48,6 @@ struct ParentWatch {
 
 void* watch_parent(void* argument) {
   const std::unique_ptr<ParentWatch> watch(static_cast<ParentWatch*>(argument));
-  ::prctl(PR_SET_NAME, "brood-parent");
   (void)os::wait_ended(watch->parent.get(), Deadline::never());
   if (watch->grace_ns > 0) (void)os::wait_ready(-1, 0, -1, Deadline::never().capped(watch->grace_ns));
   ::kill(::getpid(), SIGTERM);
@@ -115,13 +113,15 @@ void end_with_parent(std::int64_t grace_ns) {
   const os::AllSignalsBlocked blocked;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
-  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   ::pthread_attr_setstacksize(&attributes, os::thread_stack_bytes(kWatcherStack));
   pthread_t thread;
   const int error = ::pthread_create(&thread, &attributes, watch_parent, watch.get());
   ::pthread_attr_destroy(&attributes);
   if (error != 0) throw OsError(error, "cannot start the thread by which a daemon watches its parent");
   (void)watch.release();  // the thread's now
+  // Here and not there: from now on it counts as ours (os::foreign_threads).
+  ::pthread_setname_np(thread, "brood-parent");
+  ::pthread_detach(thread);
 }
 
 }  // namespace brood::inline v1::process

@@ -71,8 +71,9 @@ void run_host(LineEnd& end, unsigned threads, const std::vector<std::byte>& cons
 
   const auto line = std::make_shared<call::Line>(
       std::move(end.connection),
-      [object = making.made->object()](call::Line& asking, std::uint64_t /*only one*/, Decoder& in, Encoder& out) {
-        asking.method(in)(object, in, out);
+      [object = making.made->object()](call::Line& asking, const call::Line::Asked& asked, Decoder& in, Encoder& out) {
+        if (asked.method == 0) throw UsageError("the object of a Remote has no methods that are known by name");
+        return asking.method(asked.method)(object, in, out);
       },
       [](const std::exception_ptr& /*why*/) {
         return std::make_exception_ptr(PeerGone("the process that made this Remote is gone, or has stopped it"));
@@ -82,7 +83,7 @@ void run_host(LineEnd& end, unsigned threads, const std::vector<std::byte>& cons
     for (unsigned i = 1; i < threads; ++i) others.emplace_back([&] { line->serve(); });
     line->serve();
   }
-  making.made.reset();
+  making.made.reset();  // may call back
 }
 
 void expect_made(detail::ConnectionCore& connection) {

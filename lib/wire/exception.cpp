@@ -1,13 +1,18 @@
 // Exceptions on the wire: [type, stand-in or nil, message, pid, process, stack, [[type, message]…], fields].
 #include <cxxabi.h>
 
+#include <any>
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <new>
 #include <optional>
 #include <span>
 #include <system_error>
+#include <typeinfo>
+#include <variant>
 
 #include "brood/remote_error.hpp"
 
@@ -32,7 +37,12 @@ std::string type_of_current_exception() {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
                                                         std::free);
-  return readable_type_name(status == 0 ? readable.get() : type->name());
+  std::string name = readable_type_name(status == 0 ? readable.get() : type->name());
+  // What std::throw_with_nested(E) throws is an E to everybody.
+  constexpr std::string_view kNested = "std::_Nested_exception<";
+  if (name.starts_with(kNested) && name.ends_with('>'))
+    name = name.substr(kNested.size(), name.size() - kNested.size() - 1);
+  return name;
 }
 
 /// One exception, without what is nested in it.
@@ -41,13 +51,20 @@ struct Said {
   std::string type_name;
   std::optional<std::string> message;
   std::exception_ptr nested;
+  std::optional<RemoteError> remote;  ///< it came from another process
 };
 Said look_at(const std::exception_ptr& error) {
   Said said;
+  if (error == nullptr) {
+    // What is caught by `...` and cannot be held: thrown by another language's runtime.
+    said.type_name = "an exception that is not of C++";
+    return said;
+  }
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& known) {
-    said.message = known.what();
+    const char* const what = known.what();
+    said.message = what != nullptr ? what : "(null)";
     try {
       std::rethrow_if_nested(known);
     } catch (...) {
@@ -65,12 +82,13 @@ Said look_at(const std::exception_ptr& error) {
     said.type = abi::__cxa_current_exception_type();
     said.type_name = type_of_current_exception();
   }
-  // What came from another process keeps its first name.
+  // What came from another process keeps what it was there.
   try {
     std::rethrow_exception(error);
   } catch (const RemoteError& remote) {
     said.type_name = remote.type_name();
     said.message = remote.message();
+    said.remote = remote;
   } catch (...) {
     return said;
   }
@@ -137,6 +155,27 @@ std::exception_ptr make_owner_died(Decoder& in, RemoteError::Facts facts, bool i
   return make_remote<OwnerDied>(std::move(error), std::move(facts), is_exact);
 }
 
+template <class E>  // PeerGone and its kinds
+void encode_ending(Encoder& out, const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const E& known) {
+    out.array_header(2);
+    out.sint(known.pid());
+    if (known.exitcode()) out.sint(*known.exitcode());
+    else out.nil();
+  }
+}
+template <class E>
+std::exception_ptr make_ending(Decoder& in, RemoteError::Facts facts, bool is_exact) {
+  in.expect_array(2, "how a process ended");
+  const std::int64_t pid = in.sint();
+  std::optional<int> code;
+  if (!in.try_nil()) code = in.integer<int>();
+  E error(facts.message, pid, code);
+  return make_remote<E>(std::move(error), std::move(facts), is_exact);
+}
+
 void encode_message(Encoder& out, const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -152,15 +191,19 @@ std::exception_ptr make_buffer_too_short(Decoder& in, RemoteError::Facts facts, 
 
 template <class E>
 constexpr ExceptionType text_type() {
-  return {&typeid(E), &type_name<E>, &encode_nothing<E>, &make_exception<E>, &exception_matches<E>};
+  return exception_type<E>(&encode_nothing<E>, &make_exception<E>);
 }
 template <class E>
 constexpr ExceptionType plain_type() {
-  return {&typeid(E), &type_name<E>, &encode_nothing<E>, &make_plain<E>, &exception_matches<E>};
+  return exception_type<E>(&encode_nothing<E>, &make_plain<E>);
 }
 template <class E>
 constexpr ExceptionType code_type(decltype(ExceptionType::make) make) {
-  return {&typeid(E), &type_name<E>, &encode_code<E>, make, &exception_matches<E>};
+  return exception_type<E>(&encode_code<E>, make);
+}
+template <class E>
+constexpr ExceptionType ending_type() {
+  return exception_type<E>(&encode_ending<E>, &make_ending<E>);
 }
 
 /// Derived types before their bases: the first that matches is the closest.
@@ -173,23 +216,22 @@ std::span<const ExceptionType> known_types() {
       code_type<AddressInUse>(&make_of_one_number<AddressInUse>),
       code_type<ConnectionRefused>(&make_with_number<ConnectionRefused>), code_type<OsError>(&make_os_error),
       text_type<HandleError>(), text_type<TypeMismatch>(), text_type<DecodeError>(), text_type<AlreadyExists>(),
-      ExceptionType{&typeid(OwnerDied), &type_name<OwnerDied>, &encode_dead_pid, &make_owner_died,
-                    &exception_matches<OwnerDied>},
-      text_type<BrokenBarrier>(), text_type<QueueClosed>(), text_type<ConnectionClosed>(), text_type<ListenerClosed>(),
+      exception_type<OwnerDied>(&encode_dead_pid, &make_owner_died), text_type<BrokenBarrier>(),
+      text_type<QueueClosed>(), text_type<ConnectionClosed>(), text_type<ListenerClosed>(),
       text_type<HandshakeTimeout>(), text_type<TimeoutError>(), text_type<AuthenticationError>(),
       text_type<ConnectionReset>(), text_type<EndOfFile>(),
-      ExceptionType{&typeid(BufferTooShort), &type_name<BufferTooShort>, &encode_message, &make_buffer_too_short,
-                    &exception_matches<BufferTooShort>},
-      text_type<MessageTooLong>(), text_type<Empty>(), text_type<Full>(), text_type<StartError>(),
-      text_type<CancelledError>(), text_type<ManagerDied>(), text_type<BrokenPipe>(), text_type<BrokenMessage>(),
-      text_type<PeerGone>(), text_type<RuntimeError>(),
+      exception_type<BufferTooShort>(&encode_message, &make_buffer_too_short), text_type<MessageTooLong>(),
+      text_type<Empty>(), text_type<Full>(), text_type<StartError>(), text_type<CancelledError>(),
+      ending_type<BrokenPipe>(), ending_type<BrokenMessage>(), ending_type<PeerGone>(), text_type<RuntimeError>(),
       // the standard's
       text_type<std::invalid_argument>(), text_type<std::domain_error>(), text_type<std::length_error>(),
       text_type<std::out_of_range>(), text_type<std::logic_error>(), text_type<std::range_error>(),
       text_type<std::overflow_error>(), text_type<std::underflow_error>(),
       code_type<std::system_error>(&make_system_error), text_type<std::runtime_error>(),
-      plain_type<std::bad_array_new_length>(), plain_type<std::bad_alloc>(), plain_type<std::bad_cast>(),
-      plain_type<std::bad_typeid>()};
+      plain_type<std::bad_array_new_length>(), plain_type<std::bad_alloc>(), plain_type<std::bad_any_cast>(),
+      plain_type<std::bad_cast>(), plain_type<std::bad_typeid>(), plain_type<std::bad_optional_access>(),
+      plain_type<std::bad_variant_access>(), plain_type<std::bad_function_call>(), plain_type<std::bad_weak_ptr>(),
+      plain_type<std::bad_exception>()};
   return kKnown;
 }
 
@@ -204,9 +246,12 @@ const ExceptionType* find_type(const std::type_info* type, const std::exception_
   for (const ExceptionType& known : known_types()) {
     if (*known.type == *type) return &known;
   }
+  // The order of registration says nothing about which is closer.
+  const ExceptionType* closest = nullptr;
   for (const auto* it = g_registered.load(std::memory_order_acquire); it != nullptr; it = it->next) {
-    if (it->matches(error)) return it;
+    if (it->matches(error) && (closest == nullptr || closest->is_base_of(*it))) closest = it;
   }
+  if (closest != nullptr) return closest;
   for (const ExceptionType& known : known_types()) {
     if (known.matches(error)) return &known;
   }
@@ -247,17 +292,30 @@ void encode_exception(Encoder& out, const std::exception_ptr& error, const Throw
   if (type != nullptr) out.str(type->name());
   else out.nil();
   out.str(said.message.value_or(std::string()));
-  out.sint(where.pid);
-  out.str(where.process_name);
-  out.str(where.stack);
+  out.sint(said.remote ? said.remote->pid() : where.pid);
+  out.str(said.remote ? said.remote->process_name() : where.process_name);
+  out.str(said.remote ? said.remote->stack() : where.stack);
   const std::size_t at = out.begin_array();
   std::size_t count = 0;
   constexpr std::size_t kMostNested = 64;
+  const auto nested = [&](const std::string& type_name, const std::string& message) {
+    out.array_header(2);
+    out.str(type_name);
+    out.str(message);
+  };
+  const auto nested_elsewhere = [&](const Said& outer) {
+    if (!outer.remote) return;
+    for (const RemoteError::Nested& inner : outer.remote->nested()) {
+      if (count == kMostNested) return;
+      nested(inner.type_name, inner.message);
+      ++count;
+    }
+  };
+  nested_elsewhere(said);
   for (std::exception_ptr inner = said.nested; inner && count < kMostNested; ++count) {
     Said next = look_at(inner);
-    out.array_header(2);
-    out.str(next.type_name);
-    out.str(next.message.value_or(std::string()));
+    nested(next.type_name, next.message.value_or(std::string()));
+    nested_elsewhere(next);
     inner = std::move(next.nested);
   }
   out.end_array(at, count);

@@ -131,6 +131,8 @@ const Wanted kWanted[] = {
     {"shared", "map.insert.1k", {"boost-managed-named_mutex"}},
     {"shared", "map.insert.1m", {"boost-managed-named_mutex"}},
     {"shared", "map.insert.1m.by100", {"boost-managed-named_mutex"}},
+    {"manager", "remote.call", {"unix-socket-echo", "pipe-rtt-8"}},
+    {"manager", "remote.call.p99", {"unix-socket-echo", "pipe-rtt-8"}},
 };
 
 /// Peers that are there only if their libraries were.

@@ -20,6 +20,8 @@ void channel_cases(Report& report, const Settings& settings);
 
 /// Contents in shared memory: shared_bench.cpp.
 void shared_cases(Report& report, const Settings& settings);
+/// Objects in other processes: manager_bench.cpp.
+void manager_cases(Report& report, const Settings& settings);
 
 // --- peers of the process topic: each starts a process that ends at once, and waits for its end
 // ---------------------------

@@ -30,8 +30,8 @@ class LayeringCheck : public ::testing::Test {
       throw std::system_error(errno, std::generic_category(), "mkdtemp " + pattern);
     root_ = pattern;
     std::string build_file;
-    for (const std::string room :
-         {"base", "os", "shm", "registry", "sync", "wire", "channel", "shared", "process", "net", "wait", "log"}) {
+    for (const std::string room : {"base", "os", "shm", "registry", "sync", "wire", "channel", "shared", "process",
+                                   "net", "wait", "call", "remote", "log"}) {
       write("lib/" + room + "/README.md", "# " + room + "\n");
       write("lib/" + room + "/meson.build", "");
       write("lib/" + room + "/x.hpp", "#include <vector>\n#include \"base/x.hpp\"\n");

@@ -11,7 +11,13 @@
 
 #include "brood/deadline.hpp"
 
-namespace brood::inline v1::detail {
+namespace brood::inline v1 {
+
+namespace call {
+class Line;  // lib/call/line.hpp
+}  // namespace call
+
+namespace detail {
 
 class Decoder;
 
@@ -39,8 +45,8 @@ class FutureCore {
   bool begin();
   /// The first word counts.
   void fail(std::exception_ptr why);
-  /// The result in bytes. A result that cannot be decoded is a failure.
-  void succeed(Decoder& in);
+  /// The result in bytes, as it came by `line`. A result that cannot be decoded is a failure.
+  void succeed(Decoder& in, call::Line& line);
 
   /// Of a settled one: what get() would throw; null if it succeeded.
   [[nodiscard]] std::exception_ptr error() const;
@@ -61,4 +67,5 @@ class FutureCore {
   std::vector<std::function<void()>> actions_;
 };
 
-}  // namespace brood::inline v1::detail
+}  // namespace detail
+}  // namespace brood::inline v1

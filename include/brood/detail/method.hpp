@@ -81,33 +81,49 @@ constexpr bool require_result() {
   }
 }
 
-/// Runs in the process of the object: decodes the arguments, calls, encodes the result.
-using Invoke = void (*)(void* object, Decoder& arguments, Encoder& result);
+/// Calls, and encodes the result. Shared objects in it can be opened by the other end only while somebody has them open: a
+/// result with any is given back, to be kept until the message that carries them has been sent.
+template <class R, class Call>
+[[nodiscard]] std::shared_ptr<const void> encode_result(Encoder& out, Call call) {
+  if constexpr (std::is_void_v<R>) {
+    call();
+    out.nil();
+  } else if constexpr (std::is_reference_v<R>) {
+    detail::encode(out, static_cast<const std::remove_cvref_t<R>&>(call()));
+  } else {
+    using Result = std::remove_cv_t<R>;
+    Result result = call();
+    detail::encode(out, std::as_const(result));
+    if constexpr (std::is_move_constructible_v<Result>) {
+      if (!out.handles().empty()) return std::make_shared<Result>(std::move(result));
+    }
+  }
+  return nullptr;
+}
+
+/// Runs in the process of the object: decodes the arguments, calls, encodes the result, and gives what must live until that
+/// has been sent.
+using Invoke = std::shared_ptr<const void> (*)(void* object, Decoder& arguments, Encoder& result);
 
 template <auto M, class A, class... P>
-void invoke_with(A& object, Decoder& in, Encoder& out, TypeList<P...> /*parameters*/) {
+[[nodiscard]] std::shared_ptr<const void> invoke_with(A& object, Decoder& in, Encoder& out,
+                                                      TypeList<P...> /*parameters*/) {
   in.expect_array(sizeof...(P), "the arguments of the call");
   // Braces: decoded from left to right.
   std::tuple<std::remove_cvref_t<P>...> arguments{detail::decode<std::remove_cvref_t<P>>(in)...};
   in.finish();
   std::apply([](auto&... argument) { (arrived(argument), ...); }, arguments);
-  using Result = typename MethodOf<M, A>::Result;
-  const auto call = [&]<std::size_t... I>(std::index_sequence<I...>)->decltype(auto) {
+  const auto call = [&]<std::size_t... I>(std::index_sequence<I...> /*all*/)->decltype(auto) {
     return std::invoke(M, object, pass<P>(std::get<I>(arguments))...);
   };
   constexpr std::index_sequence_for<P...> kAll;
-  if constexpr (std::is_void_v<Result>) {
-    call(kAll);
-    out.nil();
-  } else {
-    detail::encode(out, static_cast<const Result&>(call(kAll)));
-  }
+  return encode_result<decltype(call(kAll))>(out, [&]() -> decltype(auto) { return call(kAll); });
 }
 
 /// Hidden, so that each library finds its own instance.
 template <auto M, class A>
-[[gnu::visibility("hidden")]] void invoke_method(void* object, Decoder& in, Encoder& out) {
-  invoke_with<M, A>(*static_cast<A*>(object), in, out, typename MethodOf<M, A>::Parameters{});
+[[gnu::visibility("hidden")]] std::shared_ptr<const void> invoke_method(void* object, Decoder& in, Encoder& out) {
+  return invoke_with<M, A>(*static_cast<A*>(object), in, out, typename MethodOf<M, A>::Parameters{});
 }
 
 /// What is called. By place: a number for each method that this process calls, so that where it is need be said only once in
