@@ -73,7 +73,9 @@ class ManagerFace {
   [[nodiscard]] SetProxy<T> set(const std::vector<T>& values = {}) {
     return make<SetProxy<T>>("set", EachValue<T>{values});
   }
-  [[nodiscard]] NamespaceProxy namespace_() { return make<NamespaceProxy>("Namespace", EachValue<int>{}); }
+  [[nodiscard]] NamespaceProxy namespace_() {  // NOLINT(readability-identifier-naming)
+    return make<NamespaceProxy>("Namespace", EachValue<int>{});
+  }
   template <class T>
   [[nodiscard]] ValueProxy<T> value(const T& initial = T{}) {
     return make<ValueProxy<T>>("Value", initial);
@@ -268,7 +270,7 @@ class ManagerClient : public detail::ManagerFace {
 class ManagerServer {
  public:
   /// Listens from now on. Errors: AddressInUse, UsageError (options), OsError.
-  explicit ManagerServer(ManagerOptions options = {});
+  explicit ManagerServer(const ManagerOptions& options = {});
   ~ManagerServer();
   ManagerServer(const ManagerServer&) = delete;
   ManagerServer& operator=(const ManagerServer&) = delete;

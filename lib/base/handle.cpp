@@ -17,7 +17,7 @@ constexpr std::size_t kMaxName = 120;
 constexpr std::array<std::string_view, 21> kKinds = {
     "none",    "lock",   "rlock", "semaphore",  "bounded_semaphore", "event",      "condition",
     "barrier", "queue",  "value", "work_queue", "priority_queue",    "connection", "broadcast",
-    "chunks",  "memory", "array", "atomic",     "shareable_list",    "container", "managed"};
+    "chunks",  "memory", "array", "atomic",     "shareable_list",    "container",  "managed"};
 
 [[noreturn]] void malformed(std::string_view text, const char* why) {
   constexpr std::size_t kShown = 80;

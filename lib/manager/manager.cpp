@@ -279,7 +279,8 @@ struct ManagerServer::Impl {
   explicit Impl(const ListenerOptions& options) : server(options) {}
   manager::Server server;
 };
-ManagerServer::ManagerServer(ManagerOptions options) : impl_(std::make_unique<Impl>(listener_options(options))) {}
+ManagerServer::ManagerServer(const ManagerOptions& options)
+    : impl_(std::make_unique<Impl>(listener_options(options))) {}
 ManagerServer::~ManagerServer() = default;
 Address ManagerServer::address() const { return Address(impl_->server.address()); }
 void ManagerServer::serve_forever() { impl_->server.serve(-1); }

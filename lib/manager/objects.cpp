@@ -101,9 +101,9 @@ void Objects::sweep() {
   }
 }
 
-void Objects::publish(const std::string& name, std::shared_ptr<Entry> entry) {
+void Objects::publish(const std::string& name, const std::shared_ptr<Entry>& entry) {
   const std::lock_guard lock(mutex_);
-  if (!published_.try_emplace(name, std::move(entry)).second)
+  if (!published_.try_emplace(name, entry).second)
     throw AlreadyExists("the manager has an object of the name '" + name + "' already; unpublish it first");
 }
 

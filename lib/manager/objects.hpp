@@ -46,7 +46,7 @@ class Objects {
   /// Looks at all tokens: after deaths, which leave files behind.
   void sweep();
 
-  void publish(const std::string& name, std::shared_ptr<Entry> entry);
+  void publish(const std::string& name, const std::shared_ptr<Entry>& entry);
   bool unpublish(const std::string& name);
   /// Null if there is none.
   [[nodiscard]] std::shared_ptr<Entry> published(const std::string& name);

@@ -8,9 +8,7 @@ namespace brood::inline v1::manager {
 
 Served::~Served() = default;
 
-Deadline Call::deadline() const {
-  return detail::decode<detail::Timeout>(in).deadline;
-}
+Deadline Call::deadline() const { return detail::decode<detail::Timeout>(in).deadline; }
 
 void throw_no_method(std::string_view type, std::string_view method, std::string_view known) {
   throw UsageError(std::string(type) + " has no method '" + std::string(method) +

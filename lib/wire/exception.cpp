@@ -349,12 +349,13 @@ std::exception_ptr decode_exception(Decoder& in) {
 
 std::string describe_exception(const std::exception_ptr& error, const char* between) {
   std::string out;
-  for (std::exception_ptr next = error; next;) {
+  std::exception_ptr next = error;
+  do {
     Said said = look_at(next);
     if (!out.empty()) out += between;
     out += said.message ? said.type_name + ": " + *said.message : said.type_name;
     next = std::move(said.nested);
-  }
+  } while (next);
   return out;
 }
 

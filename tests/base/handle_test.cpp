@@ -21,7 +21,7 @@ const std::vector<Kind> kAllKinds = {
     Kind::event,     Kind::condition,      Kind::barrier,        Kind::queue,
     Kind::value,     Kind::work_queue,     Kind::priority_queue, Kind::connection,
     Kind::broadcast, Kind::chunks,         Kind::memory,         Kind::array,
-    Kind::atomic,    Kind::shareable_list, Kind::container, Kind::managed};
+    Kind::atomic,    Kind::shareable_list, Kind::container,      Kind::managed};
 
 std::string refusal(const std::string& text) {
   try {
