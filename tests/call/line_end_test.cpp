@@ -90,7 +90,10 @@ class Bare {
     auto [one, other] = brood::detail::ConnectionCore::make_pipe({}, brood::detail::kPayloadType<char>);
     end.emplace(std::move(other));
     line = std::make_shared<Line>(
-        std::move(one), [this](std::uint64_t) -> void* { return &thing; },
+        std::move(one),
+        [this](Line& asking, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
+          return asking.method(asked.method)(&thing, in, out);
+        },
         [](const std::exception_ptr& why) {
           return std::make_exception_ptr(brood::PeerGone("over: " + brood::detail::describe_exception(why, " <- ")));
         });

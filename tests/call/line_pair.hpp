@@ -126,7 +126,10 @@ class Pair {
  private:
   std::shared_ptr<Line> make(brood::detail::ConnectionCore connection) {
     return std::make_shared<Line>(
-        std::move(connection), [this](std::uint64_t) -> void* { return &thing; },
+        std::move(connection),
+        [this](Line& asking, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
+          return asking.method(asked.method)(&thing, in, out);
+        },
         [this](const std::exception_ptr& why) {
           ++explained;
           return std::make_exception_ptr(
