@@ -146,7 +146,7 @@ std::shared_ptr<Child> start_child(StartMethod method, const std::string& librar
   // Each spare of the forkserver may have been killed, too.
   const std::size_t attempts = kAttempts + (method == StartMethod::forkserver ? forkserver_spares() : 0);
   for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
-    const std::shared_ptr<Child> child = make_child(method, library, order, options, daemon);
+    std::shared_ptr<Child> child = make_child(method, library, order, options, daemon);
     if (!child->await_birth()) continue;
     child->bring_up(order);
     return child;

@@ -25,4 +25,5 @@ inline constexpr int kCannotRun = 255;
 }  // namespace brood::inline v1::process
 
 /// The launcher exports it, and nobody else: by it the library knows where it is before anything of it has run.
-extern "C" [[gnu::weak]] const char brood_v1_light_launcher;  // NOLINT(readability-identifier-naming)
+// NOLINTNEXTLINE(readability-identifier-naming): a symbol of C
+extern "C" [[gnu::weak]] const char brood_v1_light_launcher;

@@ -109,8 +109,16 @@ TEST_P(StartFailure, TheLimitOfProcessesIsTold) {
       std::string(to_string(GetParam())));
 }
 
-TEST_P(StartFailure, HowAChildEndedBeforeItWasReadyIsAlwaysTold) {
-  if (GetParam() == StartMethod::fork) GTEST_SKIP() << "static objects are not made in a clone";
+/// Where static objects are made in the child.
+class EarlyEnd : public EveryMethod {};
+#ifdef BROOD_TEST_LIGHT
+INSTANTIATE_FOR_EVERY_METHOD(EarlyEnd);
+#else
+INSTANTIATE_TEST_SUITE_P(Methods, EarlyEnd, ::testing::Values(StartMethod::spawn, StartMethod::forkserver),
+                         method_name);
+#endif
+
+TEST_P(EarlyEnd, HowAChildEndedBeforeItWasReadyIsAlwaysTold) {
   const Ran ran = run_program(test_program("process_cases"), {std::string(to_string(GetParam())), "early-end"},
                               {.environment = {"BROOD_TEST_EARLY_END=1"}});
   EXPECT_EQ(ran.code, 0) << ran.err;
