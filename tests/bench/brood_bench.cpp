@@ -17,14 +17,10 @@
 namespace {
 
 constexpr const char* kUsage =
-    "usage: brood_bench [sync] [process] [channel] [shared] [manager] [--json FILE] [--quick] [--rounds N]
-    "
-    "                   [--only TEXT]
-    "
-    "
-    "
-    "  sync, process, channel, shared, manager
-    "
+    "usage: brood_bench [sync] [process] [channel] [shared] [manager] [--json FILE] [--quick] [--rounds N]\n"
+    "                   [--only TEXT]\n"
+    "\n"
+    "  sync, process, channel, shared, manager\n"
     "                  the topics to measure; none: all\n"
     "  --json FILE     write the rows there, as an array of {topic, case, peer_name, ours, peer, unit, ratio, better}\n"
     "  --quick         tiny counts and sizes: shows that everything runs, measures nothing\n"
