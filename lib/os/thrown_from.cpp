@@ -240,21 +240,33 @@ class Functions {
 };
 constinit std::atomic<const Functions*> Functions::g_newest = nullptr;
 
-/// What is said of one function of a stack; remembered, since programs throw from few places. One copy for each thread.
-const std::string& describe_place(const FunctionId& place) {
-  constexpr std::size_t kMostRemembered = 1024;
-  thread_local std::map<std::pair<const Functions*, std::uint64_t>, std::string> remembered;
+/// exit() destroys what is the main thread's before it calls exit handlers, and those may throw.
+thread_local constinit bool t_forgets = false;
+
+/// What was said of functions in this thread.
+struct Remembered {
+  Remembered() = default;
+  Remembered(const Remembered&) = delete;
+  Remembered& operator=(const Remembered&) = delete;
+  ~Remembered() { t_forgets = true; }
+  std::map<std::pair<const Functions*, std::uint64_t>, std::string> places;
+};
+
+/// What is said of one function of a stack; remembered, since programs throw from few places.
+std::string describe_place(const FunctionId& place) {
   const Functions& functions = Functions::of(place);
-  const auto [it, is_new] = remembered.try_emplace({&functions, place.offset});
-  if (!is_new) return it->second;
-  if (remembered.size() > kMostRemembered) {
-    remembered.clear();
-    return describe_place(place);
-  }
-  const std::string name = functions.at(place.offset);
-  char offset[32];
-  std::snprintf(offset, sizeof offset, " (0x%zx)", static_cast<std::size_t>(place.offset));
-  it->second = (name.empty() ? "?" : name) + " in " + place.path + offset;
+  const auto describe_anew = [&] {
+    const std::string name = functions.at(place.offset);
+    char offset[32];
+    std::snprintf(offset, sizeof offset, " (0x%zx)", static_cast<std::size_t>(place.offset));
+    return (name.empty() ? "?" : name) + " in " + place.path + offset;
+  };
+  if (t_forgets) return describe_anew();
+  constexpr std::size_t kMostRemembered = 1024;
+  thread_local Remembered remembered;
+  if (remembered.places.size() > kMostRemembered) remembered.places.clear();
+  const auto [it, is_new] = remembered.places.try_emplace({&functions, place.offset});
+  if (is_new) it->second = describe_anew();
   return it->second;
 }
 

@@ -50,6 +50,8 @@ constexpr std::array kHarmless = {
     "process::(anonymous namespace)::ends()",            // at load
     "process::(anonymous namespace)::executable",        // under the launch mutex
     "process::(anonymous namespace)::current_server()",  // under the launch mutex
+    "os::(anonymous namespace)::fresh()",                // at load
+    "os::(anonymous namespace)::describe_place",         // of its thread
     "spares<",                                           // of its thread
 };
 
