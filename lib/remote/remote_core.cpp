@@ -71,6 +71,7 @@ struct RemoteCore::Impl {
   mutable std::mutex mutex;
   std::condition_variable no_longer_starting;
   bool is_starting = false;
+  bool has_new_host = false;  ///< while it is starting: `process` is the one that starts
   PackedCall constructor;
   std::shared_ptr<Process> process;  ///< the last host; calls that explain their end share it
   std::shared_ptr<call::Line> line;  ///< there from start() to stop()
@@ -80,6 +81,7 @@ struct RemoteCore::Impl {
 
 void RemoteCore::Impl::launch(Lock& lock, std::chrono::milliseconds pause) {
   is_starting = true;
+  has_new_host = false;
   lock.unlock();
   try {
     launch_unlocked(pause);
@@ -109,6 +111,8 @@ void RemoteCore::Impl::launch_unlocked(std::chrono::milliseconds pause) {
   {
     const Lock lock(mutex);
     process = host;
+    has_new_host = true;
+    no_longer_starting.notify_all();
   }
   try {
     remote::expect_made(mine.connection);
@@ -243,7 +247,9 @@ void RemoteCore::kill() {
   Impl& it = impl();
   std::shared_ptr<Process> host;
   {
-    const Impl::Lock lock(it.mutex);
+    Impl::Lock lock(it.mutex);
+    // A constructor may run in a host that start() has not told us of yet.
+    it.no_longer_starting.wait(lock, [&it] { return !it.is_starting || it.has_new_host; });
     if (!it.process) throw NotStarted(it.title() + " has no host: it was not started");
     host = it.process;
   }
@@ -295,6 +301,7 @@ std::string RemoteCore::printed() const {
   std::string out = "<Remote " + it.type + " '" + it.options.process.name + "'";
   if (::getpid() != it.creator) return out + " of another process>";  // whose threads may have held the mutex
   const Impl::Lock lock(it.mutex);
+  if (it.is_starting && !it.has_new_host) return out + " starting>";
   if (!it.process) return out + " not started>";
   out += " pid=" + std::to_string(it.process->pid().value_or(0));
   if (it.is_starting) return out + " starting>";
