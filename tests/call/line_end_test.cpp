@@ -148,7 +148,7 @@ TEST_F(CallLineEnd, MessagesThatMakeNoSenseEndIt) {
       [](Encoder& out) { out.array_header(3), out.uint(2), out.str("id"); },
       [](Encoder& out) { out.array_header(6), out.uint(1), out.uint(1), out.uint(0); },
       [](Encoder& out) { encode_add(out, 1, [](Encoder& in) { in.uint(5); }); },          // never announced
-      [](Encoder& out) { encode_add(out, 1, [](Encoder& in) { in.str("add"); }); },       // no method
+      [](Encoder& out) { encode_add(out, 1, [](Encoder& in) { in.boolean(true); }); },    // no method
       [](Encoder& out) { encode_add(out, 1, [](Encoder& in) { in.array_header(3); }); },  // no announcement
       [](Encoder& out) {
         encode_add(out, 1, [](Encoder& in) {
