@@ -63,14 +63,14 @@ struct MethodOf {
 
 template <auto M, class A>
 constexpr bool require_method() {
-  using Shape = typename MethodOf<M, A>::Shape;
-  constexpr bool kIsOfA = std::is_base_of_v<typename Shape::Class, A> || std::is_same_v<typename Shape::Class, A>;
+  using Found = typename MethodOf<M, A>::Shape;
+  constexpr bool kIsOfA = std::is_base_of_v<typename Found::Class, A> || std::is_same_v<typename Found::Class, A>;
   static_assert(
-      Shape::kKnown,
+      Found::kKnown,
       "brood: call<M> takes &Class::function, &Class::data, or a function or lambda without captures whose first "
       "parameter is a reference to the object, none of them overloaded, generic or with C varargs");
-  static_assert(!Shape::kKnown || kIsOfA, "brood: the method in call<M> belongs to another class than the object");
-  return Shape::kKnown && kIsOfA;
+  static_assert(!Found::kKnown || kIsOfA, "brood: the method in call<M> belongs to another class than the object");
+  return Found::kKnown && kIsOfA;
 }
 
 template <class R>
