@@ -122,13 +122,13 @@ template <class E>
 
 template <class E>
 void throw_exception_pointer() {
-  throw static_cast<const E*>(nullptr);
+  throw static_cast<const E*>(nullptr);  // NOLINT(misc-throw-by-value-catch-by-reference): there is no object
 }
 template <class E>
 [[nodiscard]] bool catches_exception_pointer(void (*throw_pointer)()) {
   try {
     throw_pointer();
-  } catch (const E*) {
+  } catch (const E*) {  // NOLINT(misc-throw-by-value-catch-by-reference): the same
     return true;
   } catch (...) {
     return false;
@@ -220,13 +220,13 @@ class RegisterException {
                 "brood: a registered exception is serializable (brood/serialize.hpp) or can be made from its text");
 
  public:
-  RegisterException() noexcept { detail::register_exception(type_); }
+  RegisterException() noexcept { detail::register_exception(entry); }
   RegisterException(const RegisterException&) = delete;
   RegisterException& operator=(const RegisterException&) = delete;
   ~RegisterException() = default;
 
  private:
-  static inline detail::ExceptionType type_ =
+  static inline detail::ExceptionType entry =
       detail::exception_type<E>(&detail::encode_exception_fields<E>, &detail::make_exception<E>);
 };
 

@@ -333,7 +333,7 @@ void Line::deliver(detail::Received& message, Waiter& me, std::vector<std::funct
         waiter->is_answered = true;
         if (waiter != &me) waiter->woken.notify_one();
       } else if (const auto at = futures_.find(id); at != futures_.end()) {
-        auto kept = std::make_shared<detail::Received>(std::move(message));
+        auto kept = std::make_shared<detail::Received>(std::exchange(message, detail::Received()));
         afterwards.emplace_back([this, kept, word, skip = in.offset(), open = std::move(at->second)] {
           detail::Decoder rest(kept->bytes().subspan(skip), kept->descriptors());
           if (word == Word::result) return open.future->succeed(rest, *this);
@@ -368,7 +368,7 @@ void Line::deliver_call(detail::Received& message, detail::Decoder& in, Waiter& 
   // Now, in the order in which they came: a later call that names it by number may be done by another thread, earlier.
   if (!in.try_nil()) call.method = learn_method(in);
   call.arguments_at = in.offset();
-  call.message = std::move(message);
+  call.message = std::exchange(message, detail::Received());
   if (Waiter* const waiter = within != 0 ? waiter_of(within) : nullptr) {
     waiter->inbox.push_back(std::move(call));
     if (waiter != &me) waiter->woken.notify_one();

@@ -39,7 +39,7 @@ extern "C" {
 
 /// Calls body(context), and is known to the unwinder by the routine below.
 void brood_v1_noting_call(void (*body)(void*), void* context);
-extern const char brood_v1_noting_call_returns[];
+extern const char brood_v1_noting_call_returns[];  // NOLINT(readability-identifier-naming): a label
 
 __attribute__((used, visibility("hidden"))) _Unwind_Reason_Code brood_v1_note_throw(int version, _Unwind_Action actions,
                                                                                     _Unwind_Exception_Class kind,
@@ -212,8 +212,8 @@ class Functions {
       }
     }
     std::ranges::stable_sort(all_, {}, &Function::begin);
-    const auto same = std::ranges::unique(all_, {}, &Function::begin);
-    all_.erase(same.begin(), same.end());
+    const auto same = [](const Function& a, const Function& b) { return a.begin == b.begin; };
+    all_.erase(std::unique(all_.begin(), all_.end(), same), all_.end());
     all_.shrink_to_fit();
   }
 
@@ -270,11 +270,11 @@ bool belongs_to_throwing(std::string_view line) {
 void call_and_note_throw(void (*body)(void* context), void* context, ThrownFrom& from) {
 #ifdef BROOD_NOTES_THROWS
   struct Restore {
-    explicit Restore(ThrownFrom& now) : before_(std::exchange(t_from, &now)) {}
-    ~Restore() { t_from = before_; }
+    explicit Restore(ThrownFrom& now) : before(std::exchange(t_from, &now)) {}
+    ~Restore() { t_from = before; }
     Restore(const Restore&) = delete;
     Restore& operator=(const Restore&) = delete;
-    ThrownFrom* before_;
+    ThrownFrom* before;
   };
   const Restore restore(from);
   brood_v1_noting_call(body, context);

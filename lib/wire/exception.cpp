@@ -146,7 +146,7 @@ void encode_dead_pid(Encoder& out, const std::exception_ptr& error) {
 std::exception_ptr make_owner_died(Decoder& in, RemoteError::Facts facts, bool is_exact) {
   const std::int64_t pid = in.sint();
   OwnerDied error(facts.message, pid);
-  return make_remote<OwnerDied>(std::move(error), std::move(facts), is_exact);
+  return make_remote<OwnerDied>(error, std::move(facts), is_exact);
 }
 
 template <class E>  // PeerGone and its kinds
@@ -180,7 +180,7 @@ void encode_message(Encoder& out, const std::exception_ptr& error) {
 std::exception_ptr make_buffer_too_short(Decoder& in, RemoteError::Facts facts, bool is_exact) {
   const std::span<const std::byte> message = in.bin();
   BufferTooShort error(facts.message, {message.begin(), message.end()});
-  return make_remote<BufferTooShort>(std::move(error), std::move(facts), is_exact);
+  return make_remote<BufferTooShort>(error, std::move(facts), is_exact);
 }
 
 template <class E>

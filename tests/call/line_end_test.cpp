@@ -26,7 +26,7 @@ TEST_F(CallLineEnd, StopIsHeededWhenWhatWasAskedBeforeIsDone) {
   EXPECT_EQ(last.get(), 5);
   after.get();
   EXPECT_THROW(too_late.get(), brood::PeerGone);
-  EXPECT_EQ(pair.thing.noted, std::vector<int>{1});
+  EXPECT_EQ(pair.thing.notes(), std::vector<int>{1});
 }
 
 TEST_F(CallLineEnd, EverybodyIsToldOfTheEnd) {
