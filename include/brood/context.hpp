@@ -63,7 +63,7 @@ class Context {
   [[nodiscard]] Event event() const { return {}; }
   [[nodiscard]] Condition condition() const { return {}; }
   [[nodiscard]] Barrier barrier(std::int64_t parties, BarrierOptions given = {}) const {
-    return Barrier(parties, std::move(given));
+    return Barrier(parties, given);
   }
   template <class T>
   [[nodiscard]] Queue<T> queue(std::size_t capacity = 0) const {

@@ -173,7 +173,7 @@ class Future {
     if constexpr (!std::is_void_v<T>) {
       static_assert(std::is_copy_constructible_v<T>,
                     "brood: the result cannot be copied; take it by std::move(future).get()");
-      return state().result();
+      if constexpr (std::is_copy_constructible_v<T>) return state().result();
     }
   }
   [[nodiscard]] T take() {

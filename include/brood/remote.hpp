@@ -43,7 +43,8 @@ struct RemoteOptions {
   /// host's main thread. More: so many threads, and the object locks for itself.
   unsigned threads = 1;
   /// How often a host that died is replaced, by a new object with the same constructor arguments, when the next call comes. The
-  /// calls that were under way fail all the same: nobody knows how far they got.
+  /// calls that were under way fail all the same: nobody knows how far they got. Shared objects among the arguments are
+  /// opened once more, so they must be there still.
   unsigned restarts = 0;
   /// Before each of these.
   std::chrono::milliseconds restart_pause{0};
@@ -98,15 +99,17 @@ std::ostream& print(std::ostream& out, const RemoteCore& core);
 ///
 ///   state      call, async             start                  stop, destructor
 ///   not yet    NotStarted              → running              no effect
+///   starting   wait                    wait                   wait: for the constructor of A
 ///   running    answers                 UsageError             → stopped: waits for what was asked, then ~A runs
 ///   host dead  PeerGone; or, with      → running              → stopped
 ///              restarts, a new host
 ///   stopped    NotStarted              → running, a new A     no effect
 ///
+/// In a callback from the host stop() is a UsageError, since the host waits for the callback; the destructor kills it then.
 /// Like a Process, the host never runs main(); it is a child of this process, and only the process that made the Remote uses it.
 /// At normal exit of this process a Remote that still runs is stopped, before daemons are ended and children joined.
 ///
-/// Shape:   a process, two segments of 72 KiB, two descriptors. Threads: one in addition, once async() was used.
+/// Shape:   a process, two segments of 72 KiB, two descriptors. A thread, once async(), a Callback or a timeout was used.
 /// Threads: all members are safe, but not moving and destroying while others use the object. Threads that call at the same
 ///          time share the conversation; with RemoteOptions::threads they are also served at the same time.
 /// Crash:   the host's death fails the calls under way with PeerGone, which names its exit code; the object is gone, unless
@@ -142,15 +145,17 @@ class Remote : public RemoteMethods<A, Remote<A>> {
   /// As stop(), except that it throws nothing.
   ~Remote() = default;
 
-  /// Errors: UsageError (it runs; not the creator); what the constructor of A throws; as Process::start().
+  /// Errors: UsageError (it runs; not the creator; light, where this code is part of a program); what the constructor of A throws;
+  /// StartError (it ended the process); else as Process::start().
   template <class... Args>
   [[gnu::visibility("hidden")]] void start(Args&&... args) {
     core_.start(detail::pack_hosted<A>(std::forward<Args>(args)...));
   }
   /// Let the host do what it was asked before, destroy the object and end; wait for that. May be called again, and when the host
-  /// is dead.
+  /// is dead. Callbacks that the host calls until then are done here.
   void stop() { core_.stop(); }
-  /// End the host at once (SIGKILL). Calls under way throw PeerGone.
+  /// End the host at once (SIGKILL), even one whose constructor has not returned. Calls under way throw PeerGone.
+  /// Errors: NotStarted; UsageError.
   void kill() { core_.kill(); }
 
   /// Call a method and wait for its result: call<&A::deposit>(5). M may also be a data member, or a function or lambda without
@@ -171,7 +176,7 @@ class Remote : public RemoteMethods<A, Remote<A>> {
   [[nodiscard, gnu::visibility("hidden")]] auto async(Args&&... args)
       -> Future<typename detail::MethodOf<M, A>::Result> {
     using Result = typename detail::MethodOf<M, A>::Result;
-    if constexpr (detail::require_result<Result>()) {
+    if constexpr (detail::require_method<M, A>() && detail::require_result<Result>()) {
       const std::shared_ptr<call::Line> line = core_.line();
       detail::CallRequest request(*line, 0, detail::method_key<M, A>());
       detail::encode_arguments_for(request, typename detail::MethodOf<M, A>::Parameters{}, std::forward<Args>(args)...);
@@ -197,7 +202,7 @@ class Remote : public RemoteMethods<A, Remote<A>> {
   [[gnu::visibility("hidden")]] auto call_before(Deadline deadline, Args&&... args) ->
       typename detail::MethodOf<M, A>::Result {
     using Result = typename detail::MethodOf<M, A>::Result;
-    if constexpr (detail::require_result<Result>()) {
+    if constexpr (detail::require_method<M, A>() && detail::require_result<Result>()) {
       const std::shared_ptr<call::Line> line = core_.line();
       detail::CallRequest request(*line, 0, detail::method_key<M, A>());
       detail::encode_arguments_for(request, typename detail::MethodOf<M, A>::Parameters{}, std::forward<Args>(args)...);

@@ -64,14 +64,29 @@ Line::~Line() {
 // --- calling -----------------------------------------------------------------------------------------------------------
 
 Line::Ticket Line::ticket(std::uint32_t method) {
-  const Lock lock(mutex_);
-  return {.id = ++last_id_, .within = t_line == this ? t_call : 0, .is_announced = announced_.contains(method)};
+  const std::size_t word = method / 64;
+  // relaxed: whoever set the bit had sent the announcement before, and what we send now comes behind it. Ids need be different only.
+  const bool is_announced =
+      word < announced_.size() && (announced_[word].load(std::memory_order_relaxed) >> (method % 64) & 1) != 0;
+  return {.id = last_id_.fetch_add(1, std::memory_order_relaxed) + 1,
+          .within = t_line == this ? t_call : 0,
+          .is_announced = is_announced};
+}
+
+void Line::mark_announced(std::uint32_t method) noexcept {
+  const std::size_t word = method / 64;
+  if (word < announced_.size()) announced_[word].fetch_or(std::uint64_t{1} << (method % 64), std::memory_order_relaxed);
+}
+
+Line::Waiter* Line::waiter_of(std::uint64_t id) const {
+  const auto it = std::ranges::find(waiting_, id, &std::pair<std::uint64_t, Waiter*>::first);
+  return it != waiting_.end() ? it->second : nullptr;
 }
 
 bool Line::call(Request request, detail::Received& into, std::size_t& result_at, Deadline deadline) {
   Waiter me{.into = &into};
   Lock lock(mutex_);
-  waiting_.emplace(request.id, &me);
+  waiting_.emplace_back(request.id, &me);
   // Nobody may find this stack's Waiter once it is gone.
   struct Leave {
     Line& line;
@@ -79,7 +94,9 @@ bool Line::call(Request request, detail::Received& into, std::size_t& result_at,
     std::uint64_t id;
     ~Leave() {
       if (!lock.owns_lock()) lock.lock();
-      line.waiting_.erase(id);
+      const auto it = std::ranges::find(line.waiting_, id, &std::pair<std::uint64_t, Waiter*>::first);
+      *it = line.waiting_.back();
+      line.waiting_.pop_back();
       if (line.waiting_.empty() && !line.lent_.empty()) line.pump_woken_.notify_all();
     }
   };
@@ -87,8 +104,8 @@ bool Line::call(Request request, detail::Received& into, std::size_t& result_at,
     const Leave leave{*this, lock, request.id};
     lock.unlock();
     const bool is_sent = send(request.message);
+    if (is_sent && request.announces != 0) mark_announced(request.announces);
     lock.lock();
-    if (is_sent && request.announces != 0) announced_.insert(request.announces);
     if (!wait(
             lock, me, [&] { return me.is_answered; }, deadline)) {
       // An answer that nobody takes, or calls back that nobody does, would hold up the other end.
@@ -128,8 +145,7 @@ void Line::begin(Request request, std::shared_ptr<detail::FutureCore> future) {
     lock.unlock();
     throw;
   }
-  lock.lock();
-  if (is_sent && request.announces != 0) announced_.insert(request.announces);
+  if (is_sent && request.announces != 0) mark_announced(request.announces);
 }
 
 /// False if the other end is gone: whoever reads will meet the end, behind the answers that it has sent before.
@@ -246,10 +262,14 @@ bool Line::wait(Lock& lock, Waiter& me, Done done, Deadline deadline) {
 }
 
 std::optional<Incoming> Line::next_call(Waiter& me) {
-  std::deque<Incoming>* const from = !me.inbox.empty() ? &me.inbox : me.takes_any ? &backlog_ : nullptr;
-  if (from == nullptr || from->empty()) return std::nullopt;
-  std::optional<Incoming> next(std::move(from->front()));
-  from->pop_front();
+  std::optional<Incoming> next;
+  if (!me.inbox.empty()) {
+    next.emplace(std::move(me.inbox.front()));
+    me.inbox.erase(me.inbox.begin());
+  } else if (me.takes_any && !backlog_.empty()) {
+    next.emplace(std::move(backlog_.front()));
+    backlog_.pop_front();
+  }
   return next;
 }
 
@@ -309,12 +329,12 @@ void Line::deliver(detail::Received& message, Waiter& me, std::vector<std::funct
     case Word::result:
     case Word::failure: {
       const std::uint64_t id = in.uint();
-      if (const auto it = waiting_.find(id); it != waiting_.end()) {
-        std::swap(*it->second->into, message);
-        it->second->is_answered = true;
-        if (it->second != &me) it->second->woken.notify_one();
+      if (Waiter* const waiter = waiter_of(id)) {
+        std::swap(*waiter->into, message);
+        waiter->is_answered = true;
+        if (waiter != &me) waiter->woken.notify_one();
       } else if (const auto at = futures_.find(id); at != futures_.end()) {
-        auto kept = std::make_shared<detail::Received>(std::move(message));
+        auto kept = std::make_shared<detail::Received>(std::exchange(message, detail::Received()));
         afterwards.emplace_back([this, kept, word, skip = in.offset(), open = std::move(at->second)] {
           detail::Decoder rest(kept->bytes().subspan(skip), kept->descriptors());
           if (word == Word::result) return open.future->succeed(rest, *this);
@@ -350,14 +370,14 @@ void Line::deliver_call(detail::Received& message, detail::Decoder& in, Waiter& 
   if (in.peek() == detail::WireType::str) call.name = in.str();
   else if (!in.try_nil()) call.method = learn_method(in);
   call.arguments_at = in.offset();
-  call.message = std::move(message);
-  if (const auto it = waiting_.find(within); within != 0 && it != waiting_.end()) {
-    it->second->inbox.push_back(std::move(call));
-    if (it->second != &me) it->second->woken.notify_one();
+  call.message = std::exchange(message, detail::Received());
+  if (Waiter* const waiter = within != 0 ? waiter_of(within) : nullptr) {
+    waiter->inbox.push_back(std::move(call));
+    if (waiter != &me) waiter->woken.notify_one();
   } else if (workers_ > 0) {
     backlog_.push_back(std::move(call));
     // A thread in serve() that sleeps takes it; or we do, and it reads in our place.
-    const auto idle = std::ranges::find_if(sleepers_, [](const Waiter* waiter) { return waiter->takes_any; });
+    const auto idle = std::ranges::find_if(sleepers_, [](const Waiter* it) { return it->takes_any; });
     if (idle != sleepers_.end()) (*idle)->woken.notify_one();
   } else {
     me.inbox.push_back(std::move(call));
@@ -369,6 +389,7 @@ void Line::deliver_call(detail::Received& message, detail::Decoder& in, Waiter& 
 void Line::end(Lock& lock, std::exception_ptr why) {
   if (over_) return;
   over_ = std::move(why);
+  is_over_.store(true, std::memory_order_release);
   for (const auto& [id, waiter] : waiting_) waiter->woken.notify_one();
   for (Waiter* const it : sleepers_) it->woken.notify_one();
   pump_woken_.notify_all();
@@ -453,37 +474,35 @@ void Line::keep_for_call(std::shared_ptr<const void> what) {
   if (t_kept != nullptr) t_kept->push_back(std::move(what));
 }
 
-/// With the lock. The number of the method, which may say where it is as well.
-std::uint32_t Line::learn_method(detail::Decoder& in) {
+/// With the lock. A method is given by its number, or by that and where it is.
+Method* Line::learn_method(detail::Decoder& in) {
   if (in.peek() == detail::WireType::integer) {
     const auto number = in.integer<std::uint32_t>();
-    if (!methods_.contains(number)) in.fail("the number of a method that was announced", std::to_string(number));
-    return number;
+    const auto it = methods_.find(number);
+    if (it == methods_.end()) in.fail("the number of a method that was announced", std::to_string(number));
+    return &it->second;
   }
   in.expect_array(2, "a method and where it is");
   const auto number = in.integer<std::uint32_t>();
   if (number == 0) in.fail("the number of a method", "0");
   auto place = detail::decode<os::FunctionId>(in);
   if (methods_.size() >= kMostMethods && !methods_.contains(number)) in.fail("at most 65536 methods", "one more");
-  methods_.try_emplace(number, Method{.place = std::move(place)});
-  return number;
+  const auto [it, is_new] = methods_.try_emplace(number);
+  if (is_new) it->second.place = std::move(place);
+  return &it->second;
+}
+
+detail::Invoke Method::function() {
+  detail::Invoke found = invoke.load(std::memory_order_acquire);
+  if (found == nullptr) {
+    // This may load a library, whose static objects may do anything. Two threads may both look, and find the same.
+    found = reinterpret_cast<detail::Invoke>(const_cast<void*>(os::resolve(place)));
+    invoke.store(found, std::memory_order_release);
+  }
+  return found;
 }
 
 bool Line::has_news() { return connection_.poll(Deadline::now()); }
-
-detail::Invoke Line::method(std::uint32_t number) {
-  os::FunctionId place;
-  {
-    const Lock lock(mutex_);
-    const Method& known = methods_.at(number);
-    if (known.invoke != nullptr) return known.invoke;
-    place = known.place;
-  }
-  // This may load a library, whose static objects may do anything.
-  const auto invoke = reinterpret_cast<detail::Invoke>(const_cast<void*>(os::resolve(place)));
-  const Lock lock(mutex_);
-  return methods_.at(number).invoke = invoke;
-}
 
 void Line::run(Incoming& call, detail::Encoder& out, std::shared_ptr<const void>& kept) {
   detail::Decoder in(call.message.bytes().subspan(call.arguments_at), call.message.descriptors());

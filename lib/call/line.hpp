@@ -1,6 +1,7 @@
 // One end of a conversation in calls and answers: who waits, who reads, who serves.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -15,7 +16,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "brood/detail/call_line.hpp"
@@ -24,13 +25,22 @@
 
 namespace brood::inline v1::call {
 
+/// A method that the other end has named. Stays where it is as long as its line.
+struct Method {
+  os::FunctionId place;
+  std::atomic<detail::Invoke> invoke = nullptr;  ///< once somebody has looked there
+
+  /// Errors: StartError (the other end is another program or build).
+  [[nodiscard]] detail::Invoke function();
+};
+
 /// A call that came, and waits for a thread that will do it.
 struct Incoming {
   detail::Received message;
   std::uint64_t id = 0;
   std::uint64_t object = 0;
-  std::uint32_t method = 0;  ///< by its number; 0: by its name, or a function that was lent
-  std::string name = {};
+  std::string name = {};         ///< of a method that is known by its name
+  Method* method = nullptr;      ///< null, and no name: a function that was lent
   std::size_t arguments_at = 0;  ///< where in the message they are
 };
 
@@ -43,8 +53,8 @@ class Line : public std::enable_shared_from_this<Line> {
   /// What the other end asks for.
   struct Asked {
     std::uint64_t object;
-    std::string_view name;  ///< of the method; empty: method() has it
-    std::uint32_t method;
+    std::string_view name;  ///< of the method; empty: see the next
+    Method* method;         ///< null: it has a name
   };
   /// Does such a call; gives what must live until the result has been sent. Errors: whatever the caller shall be told.
   using Do = std::function<std::shared_ptr<const void>(Line& line, const Asked& asked, detail::Decoder& arguments,
@@ -77,8 +87,6 @@ class Line : public std::enable_shared_from_this<Line> {
   /// Does calls as they come, in this thread, until the conversation is over or the other end says stop. Several threads may
   /// do so at once; one alone does them in order, except those that belong to a call which waits in this thread.
   void serve();
-  /// For Do: the method of that number. Errors: StartError (the other end is another program or build).
-  [[nodiscard]] detail::Invoke method(std::uint32_t number);
   /// True if there is something to read: also at the end of the conversation. For who watches a line that is busy with a call of
   /// the other end, which says nothing meanwhile.
   [[nodiscard]] bool has_news();
@@ -94,6 +102,7 @@ class Line : public std::enable_shared_from_this<Line> {
   void finish(const std::exception_ptr& why);
   /// Why it is over; null as long as it is not.
   [[nodiscard]] std::exception_ptr over();
+  [[nodiscard]] bool is_over() const noexcept { return is_over_.load(std::memory_order_acquire); }
 
   /// Functions of this process that the other end may call, by number.
   using Function = detail::CallbackFunction;
@@ -115,7 +124,7 @@ class Line : public std::enable_shared_from_this<Line> {
     bool takes_any = false;  ///< a thread in serve()
     bool is_answered = false;
     detail::Received* into = nullptr;
-    std::deque<Incoming> inbox = {};
+    std::vector<Incoming> inbox = {};  ///< mostly empty, and then it has no memory
     std::condition_variable woken = {};
   };
   using Lock = std::unique_lock<std::mutex>;
@@ -123,6 +132,8 @@ class Line : public std::enable_shared_from_this<Line> {
   /// Reads, serves and sleeps until `done()` (under the lock), the end, or the deadline. False: the deadline.
   template <class Done>
   bool wait(Lock& lock, Waiter& me, Done done, Deadline deadline);
+  [[nodiscard]] Waiter* waiter_of(std::uint64_t id) const;
+  void mark_announced(std::uint32_t method) noexcept;
   bool read_one(Lock& lock, Waiter& me, Deadline deadline);
   void deliver(detail::Received& message, Waiter& me, std::vector<std::function<void()>>& afterwards);
   void deliver_call(detail::Received& message, detail::Decoder& in, Waiter& me);
@@ -133,7 +144,7 @@ class Line : public std::enable_shared_from_this<Line> {
 
   void answer(Incoming& call);
   void run(Incoming& call, detail::Encoder& out, std::shared_ptr<const void>& kept);
-  std::uint32_t learn_method(detail::Decoder& in);
+  Method* learn_method(detail::Decoder& in);
   bool send(const detail::Encoder& message);
   bool send_failure(std::uint64_t id, const std::exception_ptr& thrown, const std::string& stack);
 
@@ -146,10 +157,13 @@ class Line : public std::enable_shared_from_this<Line> {
   const Do act_;
   const Explain explain_;
 
+  std::atomic<std::uint64_t> last_id_ = 0;
+  /// One bit for each method that the other end knows by number; those with higher numbers are announced each time.
+  std::array<std::atomic<std::uint64_t>, 64> announced_ = {};
+
   std::mutex mutex_;
-  std::uint64_t last_id_ = 0;
-  std::unordered_set<std::uint32_t> announced_;         ///< methods that the other end knows by number
-  std::unordered_map<std::uint64_t, Waiter*> waiting_;  ///< by the number of the call
+  std::vector<std::pair<std::uint64_t, Waiter*>>
+      waiting_;  ///< with the numbers of their calls; as many as there are threads
   struct Open {
     std::shared_ptr<detail::FutureCore> future;
     detail::Kept kept;
@@ -163,13 +177,10 @@ class Line : public std::enable_shared_from_this<Line> {
   bool is_reading_ = false;
   bool is_stopped_ = false;
   std::exception_ptr over_;
+  std::atomic<bool> is_over_ = false;  ///< the same, without the mutex
   std::unordered_map<std::uint64_t, std::weak_ptr<Function>> lent_;
   detail::Received spare_;  ///< memory for the next message
 
-  struct Method {
-    os::FunctionId place;
-    detail::Invoke invoke = nullptr;  ///< once somebody has looked there
-  };
   std::unordered_map<std::uint32_t, Method> methods_;  ///< of the other end, by its numbers
 
   std::mutex explain_mutex_;

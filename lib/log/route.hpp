@@ -25,7 +25,8 @@ struct Destination {
 /// Never destroyed: threads may be in it.
 class Route {
  public:
-  explicit Route(Destination to) : Route(to, std::make_shared<Queue<Record>>(Queue<Record>::open(Handle(to.queue)))) {}
+  explicit Route(Destination to)
+      : to_(std::move(to)), queue_(std::make_shared<Queue<Record>>(Queue<Record>::open(Handle(to_.queue)))) {}
   Route(Destination to, std::shared_ptr<Queue<Record>> queue) : to_(std::move(to)), queue_(std::move(queue)) {}
 
   [[nodiscard]] const Destination& to() const noexcept { return to_; }

@@ -162,8 +162,8 @@ std::shared_ptr<const void> Session::act(const call::Line::Asked& asked, Decoder
     entry_->served->call(asked.name, call);
     return std::move(call.kept);
   }
-  if (asked.method == 0) throw UsageError("a call that names no method");
-  const detail::Invoke invoke = line_->method(asked.method);
+  if (asked.method == nullptr) throw UsageError("a call that names no method");
+  const detail::Invoke invoke = asked.method->function();
   void* const target = entry_->served->object();
   if (target == nullptr) throw UsageError("an object of type " + entry_->type + " has no methods of the program");
   std::unique_lock<std::mutex> turn;

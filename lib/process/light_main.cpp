@@ -31,7 +31,7 @@ using namespace brood::v1::process;
   for (const char* part : {what, path, why}) {
     const size_t room = sizeof packet - size;
     const size_t length = strlen(part) < room ? strlen(part) : room;
-    memcpy(packet + size, part, length);
+    memcpy(packet + size, part, length);  // NOLINT(bugprone-not-null-terminated-result): the packet has its size
     size += length;
   }
   (void)send(socket, packet, size, MSG_NOSIGNAL);

@@ -71,9 +71,10 @@ void run_host(LineEnd& end, unsigned threads, const std::vector<std::byte>& cons
 
   const auto line = std::make_shared<call::Line>(
       std::move(end.connection),
-      [object = making.made->object()](call::Line& asking, const call::Line::Asked& asked, Decoder& in, Encoder& out) {
-        if (asked.method == 0) throw UsageError("the object of a Remote has no methods that are known by name");
-        return asking.method(asked.method)(object, in, out);
+      [object = making.made->object()](call::Line& /*line*/, const call::Line::Asked& asked, Decoder& in,
+                                       Encoder& out) {
+        if (asked.method == nullptr) throw UsageError("the object of a Remote has no methods that are known by name");
+        return asked.method->function()(object, in, out);
       },
       [](const std::exception_ptr& /*why*/) {
         return std::make_exception_ptr(PeerGone("the process that made this Remote is gone, or has stopped it"));

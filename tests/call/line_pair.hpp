@@ -7,6 +7,7 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -43,14 +44,19 @@ class Gate {
   bool is_open_ = false;
 };
 
-/// What is called. All in this process, so a test can look at it.
+/// What is called. All in this process, so a test can look at it; under a mutex, since the thread sanitizer does not see that the
+/// two ends, which map the pipe at two places, synchronise by it.
 struct Thing {
   int add(int a, int b) { return a + b; }
   void note(int n) {
     const std::lock_guard lock(mutex);
     noted.push_back(n);
   }
-  int size() const { return static_cast<int>(noted.size()); }
+  int size() { return static_cast<int>(notes().size()); }
+  std::vector<int> notes() {
+    const std::lock_guard lock(mutex);
+    return noted;
+  }
   void fail(const std::string& text) { throw std::out_of_range(text); }
   std::string echo(const std::string& text) { return text; }
   int wait_then(int n) {
@@ -62,11 +68,22 @@ struct Thing {
     return std::string(static_cast<std::size_t>(size), 'x');
   }
   int apply(int n, brood::Callback<int(int)> f) { return f(n); }
-  void keep(brood::Callback<void(int)> f) { kept.push_back(std::move(f)); }
+  void keep(brood::Callback<void(int)> f) {
+    const std::lock_guard lock(mutex);
+    kept.emplace(std::move(f));
+  }
+  brood::Callback<void(int)> kept_one() {
+    const std::lock_guard lock(mutex);
+    return kept.value();
+  }
+  void drop_kept() {
+    const std::lock_guard lock(mutex);
+    kept.reset();
+  }
 
   std::mutex mutex;
   std::vector<int> noted;
-  std::vector<brood::Callback<void(int)>> kept;
+  std::optional<brood::Callback<void(int)>> kept;
   Gate gate;
   int number = 7;
 };
@@ -96,7 +113,7 @@ class Pair {
   void join() {
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-    thing.kept.clear();
+    thing.drop_kept();
     serves.reset();
   }
 
@@ -127,8 +144,8 @@ class Pair {
   std::shared_ptr<Line> make(brood::detail::ConnectionCore connection) {
     return std::make_shared<Line>(
         std::move(connection),
-        [this](Line& asking, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
-          return asking.method(asked.method)(&thing, in, out);
+        [this](Line& /*line*/, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
+          return asked.method->function()(&thing, in, out);
         },
         [this](const std::exception_ptr& why) {
           ++explained;

@@ -79,16 +79,16 @@ TEST_F(CallLine, OneThatServesDoesTheCallsOfAThreadInOrder) {
   EXPECT_EQ(pair.call<&Thing::size>(), 2000);
   std::vector<int> wanted(2000);
   std::iota(wanted.begin(), wanted.end(), 0);
-  EXPECT_EQ(pair.thing.noted, wanted);
+  EXPECT_EQ(pair.thing.notes(), wanted);
 }
 
 TEST_F(CallLine, SeveralThatServeDoSoAtTheSameTime) {
   Pair pair(4);
   // Each holds a thread of the other end until all four are there.
-  static std::latch* together = nullptr;
+  static std::atomic<std::latch*> together = nullptr;
   std::latch four(4);
   together = &four;
-  in_threads(4, [&](int) { pair.call<[](Thing&) { together->arrive_and_wait(); }>(); });
+  in_threads(4, [&](int) { pair.call<[](Thing&) { together.load()->arrive_and_wait(); }>(); });
 }
 
 // --- callbacks -------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ TEST_F(CallLine, AKeptCallbackIsCalledWhileNobodyWaits) {
   });
   pair.call<&Thing::keep>(add);
   std::thread later([&] {
-    for (int n = 1; n <= 100; ++n) pair.thing.kept.front()(n);
+    for (int n = 1; n <= 100; ++n) pair.thing.kept_one()(n);
   });
   {
     std::unique_lock lock(mutex);
@@ -168,13 +168,13 @@ TEST_F(CallLine, AKeptCallbackIsCalledWhileNobodyWaits) {
 TEST_F(CallLine, ADroppedCallbackCannotBeCalled) {
   Pair pair;
   pair.call<&Thing::keep>([](int) {});
-  EXPECT_THROW((pair.call<[](Thing& it) { it.kept.front()(1); }>()), brood::HandleError);
+  EXPECT_THROW((pair.call<[](Thing& it) { it.kept_one()(1); }>()), brood::HandleError);
 }
 
 TEST_F(CallLine, ACallbackOfAConversationThatIsOverCannotBeCalled) {
   Pair pair;
   pair.call<&Thing::keep>([](int) {});
-  const Callback<void(int)> left = pair.thing.kept.front();
+  const Callback<void(int)> left = pair.thing.kept_one();
   pair.stop();
   EXPECT_THROW(left(1), brood::PeerGone);
 }
@@ -187,7 +187,7 @@ TEST_F(CallLine, ACallbackTravelsInCallsOnly) {
   Pair pair;
   // Passing on what another process lent would need a third one to find the way.
   EXPECT_THROW((pair.call<[](Thing& it, Callback<void(int)> f) {
-                 it.kept.push_back(f);
+                 it.keep(f);
                  return f;
                }>([](int) {})),
                brood::UsageError);
@@ -197,12 +197,14 @@ TEST_F(CallLine, ACallbackTravelsInCallsOnly) {
 
 TEST_F(CallLine, AResultMayBeAFunctionToCall) {
   Pair pair;
-  static std::optional<Callback<int(int)>> mine;
-  mine.emplace([](int n) { return n * 2; });
-  const auto theirs = pair.call<[](Thing&) { return *mine; }>();
-  EXPECT_EQ(theirs(21), 42);
-  mine.reset();
-  EXPECT_THROW((void)theirs(21), brood::HandleError);
+  std::atomic<int> sum = 0;
+  pair.thing.keep([&](int n) { sum += n; });
+  const auto theirs = pair.call<&Thing::kept_one>();
+  theirs(21);
+  theirs(21);
+  EXPECT_EQ(sum, 42);
+  pair.call<&Thing::drop_kept>();
+  EXPECT_THROW(theirs(21), brood::HandleError);
 }
 
 TEST_F(CallLine, AResultMayBeASharedObjectThatNobodyElseHolds) {

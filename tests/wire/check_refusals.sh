@@ -2,6 +2,7 @@
 # check_refusals.sh INCLUDE SNIPPETS BOOST COMPILER…     compiles each snippet and looks at what the compiler says
 #
 # A snippet's first line is  `// refused: TEXT`  : it must not compile, with exactly one error, which contains TEXT;
+# or   `// refused by the language: TEXT` : what the compiler says by itself, in as many errors as it likes;
 # or                         `// compiles`       : it must compile, or else every refusal might be a missing header.
 include=$1 snippets=$2 boost=$3
 shift 3
@@ -19,13 +20,18 @@ for snippet in "$snippets"/*.cpp; do
       compiled=$((compiled + 1))
       [ "$status" -eq 0 ] && continue
       echo "FAIL $snippet: must compile" ;;
+    '// refused by the language: '*)
+      refused=$((refused + 1))
+      text=${first#'// refused by the language: '}
+      if [ "$status" -ne 0 ] && printf '%s\n' "$said" | grep 'error:' | grep -qF -- "$text"; then continue; fi
+      echo "FAIL $snippet: wanted an error with: $text (status $status)" ;;
     '// refused: '*)
       refused=$((refused + 1))
       text=${first#'// refused: '}
       if [ "$status" -ne 0 ] && [ "$errors" -eq 1 ] &&
          printf '%s\n' "$said" | grep 'error:' | grep -qF -- "brood: $text"; then continue; fi
       echo "FAIL $snippet: wanted one error with: $text (status $status, $errors errors)" ;;
-    *) echo "FAIL $snippet: its first line says neither '// refused: TEXT' nor '// compiles'" ;;
+    *) echo "FAIL $snippet: its first line says neither '// refused: TEXT' (or '… by the language: TEXT') nor '// compiles'" ;;
   esac
   printf '%s\n' "$said" | head -n 40
   failed=1

@@ -20,6 +20,9 @@ namespace brood::inline v1::detail {
 template <class M>
 struct MethodShape {
   static constexpr bool kKnown = false;
+  using Class = void;
+  using Result = void;
+  using Parameters = TypeList<>;
 };
 template <class R, class C, class... P>
 struct MemberFunction {
@@ -55,15 +58,21 @@ requires(StatelessCallable<F>&& HasOneCallOperator<F>) struct MethodShape<F> : M
 template <auto M, class A>
 struct MethodOf {
   using Shape = MethodShape<std::remove_cv_t<decltype(M)>>;
-  static_assert(
-      Shape::kKnown,
-      "brood: call<…> takes &Class::function, &Class::data, or a function or lambda without captures whose first "
-      "parameter is a reference to the object, none of them overloaded, generic or with C varargs");
-  static_assert(std::is_base_of_v<typename Shape::Class, A> || std::is_same_v<typename Shape::Class, A>,
-                "brood: the method in call<…> belongs to another class than the object");
   using Result = std::remove_cvref_t<typename Shape::Result>;
   using Parameters = typename Shape::Parameters;
 };
+
+template <auto M, class A>
+constexpr bool require_method() {
+  using Found = typename MethodOf<M, A>::Shape;
+  constexpr bool kIsOfA = std::is_base_of_v<typename Found::Class, A> || std::is_same_v<typename Found::Class, A>;
+  static_assert(
+      Found::kKnown,
+      "brood: call<M> takes &Class::function, &Class::data, or a function or lambda without captures whose first "
+      "parameter is a reference to the object, none of them overloaded, generic or with C varargs");
+  static_assert(!Found::kKnown || kIsOfA, "brood: the method in call<M> belongs to another class than the object");
+  return Found::kKnown && kIsOfA;
+}
 
 template <class R>
 constexpr bool require_result() {
@@ -74,7 +83,7 @@ constexpr bool require_result() {
         "brood: the method returns a pointer into the other process; return a value, or call a lambda that does: "
         "call<[](A& a) { return *a.find(); }>()");
     static_assert(
-        Transferable<R>,
+        std::is_pointer_v<R> || Transferable<R>,
         "brood: the method returns a type that cannot travel (brood/serialize.hpp says what can); call a lambda "
         "that makes a value of it: call<[](A& a) { return a.f().size(); }>()");
     return Transferable<R>;
@@ -208,7 +217,7 @@ constexpr bool require_constructible() {
     A{static_cast<std::conditional_t<Shareable<S>, S&, S&&>>(s)...};
   };
   static_assert(
-      kCanBeMade,
+      kCanBeMade || std::is_abstract_v<A>,
       "brood: the object has no constructor for these arguments (text arrives as std::string, everything else as "
       "what it is, shared objects as lvalues)");
   return kCanBeMade;

@@ -111,7 +111,7 @@ class GetForms {
   }
 
   /// `for (auto item : queue)` takes items until the queue is shut down and empty.
-  class iterator {
+  class iterator {  // NOLINT(readability-identifier-naming): the name that ranges look for
    public:
     using iterator_category = std::input_iterator_tag;
     using value_type = Item;
