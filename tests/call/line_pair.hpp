@@ -145,6 +145,7 @@ class Pair {
     return std::make_shared<Line>(
         std::move(connection),
         [this](Line& /*line*/, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
+          if (asked.method == nullptr) throw brood::UsageError("a call that names no method");
           return asked.method->function()(&thing, in, out);
         },
         [this](const std::exception_ptr& why) {
