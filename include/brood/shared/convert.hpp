@@ -124,6 +124,9 @@ inline constexpr bool kIsPair<std::pair<A, B>> = true;
 template <class To, class From, class Memory>
 [[nodiscard]] To convert(const From& from, const Memory& memory);
 
+/// In place of the memory: all is made in this process's own.
+struct OwnMemory {};
+
 /// An empty To, in this memory if it is a shared one.
 template <class To, class Memory>
 [[nodiscard]] To empty_of(const Memory& memory) {
@@ -178,7 +181,7 @@ namespace brood::inline v1::shared {
 /// brood::shared, on all levels. (Structs of your own stay what they are: copy their members one by one.)
 template <class T>
 [[nodiscard]] detail::std_of<T> to_std(const T& contents) {
-  return detail::convert<detail::std_of<T>>(contents, 0);
+  return detail::convert<detail::std_of<T>>(contents, detail::OwnMemory());
 }
 
 }  // namespace brood::inline v1::shared

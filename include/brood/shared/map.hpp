@@ -52,14 +52,14 @@ class Mapping : public Wrapper<Self, Contents> {
     const auto guard = this->read();
     const auto at = find_in(*guard, key);
     if (at == guard->end()) return std::nullopt;
-    return std::optional<V>(detail::convert<V>(at->second, 0));
+    return std::optional<V>(detail::convert<V>(at->second, detail::OwnMemory()));
   }
   /// Errors: std::out_of_range.
   [[nodiscard]] V at(Wanted key) const {
     const auto guard = this->read();
     const auto at = find_in(*guard, key);
     if (at == guard->end()) throw std::out_of_range("brood: the key is not in the shared map");
-    return detail::convert<V>(at->second, 0);
+    return detail::convert<V>(at->second, detail::OwnMemory());
   }
   [[nodiscard]] bool contains(Wanted key) const {
     const auto guard = this->read();
@@ -78,7 +78,7 @@ class Mapping : public Wrapper<Self, Contents> {
     const auto guard = this->write();
     const auto at = find_in(*guard, key);
     if (at == guard->end()) return std::nullopt;
-    std::optional<V> value(detail::convert<V>(at->second, 0));
+    std::optional<V> value(detail::convert<V>(at->second, detail::OwnMemory()));
     guard->erase(at);
     return value;
   }

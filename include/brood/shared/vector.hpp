@@ -32,7 +32,7 @@ class Sequence : public Wrapper<Self, Contents> {
   std::optional<E> pop_back() {
     const auto guard = this->write();
     if (guard->empty()) return std::nullopt;
-    std::optional<E> last(detail::convert<E>(guard->back(), 0));
+    std::optional<E> last(detail::convert<E>(guard->back(), detail::OwnMemory()));
     guard->pop_back();
     return last;
   }
@@ -40,7 +40,7 @@ class Sequence : public Wrapper<Self, Contents> {
   [[nodiscard]] E at(std::size_t index) const {
     const auto guard = this->read();
     check(*guard, index);
-    return detail::convert<E>((*guard)[index], 0);
+    return detail::convert<E>((*guard)[index], detail::OwnMemory());
   }
   /// Errors: std::out_of_range.
   void set(std::size_t index, const E& value) {
@@ -103,7 +103,7 @@ class Deque : public Sequence<Deque<E>, E, detail::shared_of<std::deque<E>>> {
   std::optional<E> pop_front() {
     const auto guard = this->write();
     if (guard->empty()) return std::nullopt;
-    std::optional<E> first(detail::convert<E>(guard->front(), 0));
+    std::optional<E> first(detail::convert<E>(guard->front(), detail::OwnMemory()));
     guard->pop_front();
     return first;
   }
