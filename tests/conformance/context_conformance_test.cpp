@@ -60,8 +60,6 @@ bool really_starts_by(StartMethod expected, MakeProcess make) {
   return p.exitcode() == 0;
 }
 
-const auto kPlainProcess = [](auto f, StartMethod argument) { return brood::Process(f, argument); };
-
 template <class T>
 concept MethodCanBeSet = requires(T context) {
   context.set_start_method(StartMethod::fork);
