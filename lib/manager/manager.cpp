@@ -1,6 +1,7 @@
 #include "brood/manager.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -42,6 +43,11 @@ struct ServerOrder {
 /// The target of the server's process. Its first message: its address, or what was thrown.
 void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& order) {
   ::signal(SIGINT, SIG_IGN);  // a key pressed at the terminal is for the program to understand, which shuts us down
+  // Each client costs some descriptors. The limit is low for programs that use select(), which this process does not.
+  if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
   Encoder first;
   std::unique_ptr<manager::Server> server;
   os::ThrownFrom from;
@@ -62,6 +68,7 @@ void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& 
         },
         &begin, from);
     first.str(server->address());
+    first.str(server->local_address());
   } catch (...) {
     first.clear();
     detail::encode_exception(
@@ -217,8 +224,9 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
     server->join();
     std::rethrow_exception(thrown);
   }
-  link_ = manager::Link::to(Address(in.str()),
-                            {.authkey = order.authkey, .tls = order.tls, .max_message = order.max_message});
+  const Address address(in.str());
+  link_ =
+      manager::Link::to(Address(in.str()), {.authkey = order.authkey, .max_message = order.max_message}, 0, address);
   it.process = std::move(server);
   it.at_exit.cancel();
   it.at_exit = Finalizer([this] { shutdown(); });

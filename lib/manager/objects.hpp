@@ -26,6 +26,7 @@ struct Entry {
 /// thread.
 class Objects {
  public:
+  /// `address`: what tokens say, for clients of the domain.
   Objects(std::uint64_t server, std::string address, std::optional<std::string> authkey);
 
   [[nodiscard]] std::uint64_t server() const noexcept { return server_; }
