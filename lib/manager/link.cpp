@@ -29,6 +29,15 @@ Links& links() {
   return g_links.get([] { return std::make_unique<Links>(); });
 }
 
+/// While nobody waits for an answer there is nothing to read but the end.
+bool is_usable(call::Line& line) {
+  try {
+    return !line.over() && !line.has_news();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 /// After children have been joined, who may be in the middle of a call for us.
 constexpr int kLate = -1000;
 
@@ -104,15 +113,19 @@ std::shared_ptr<call::Line> Link::take() {
     while (!idle_.empty()) {
       std::shared_ptr<call::Line> line = std::move(idle_.back());
       idle_.pop_back();
-      if (!line->over()) return line;
+      if (is_usable(*line)) return line;
     }
   }
   return connect();
 }
 
 void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
+  std::vector<std::shared_ptr<call::Line>> ended;
   const std::lock_guard lock(mutex_);
-  if (::getpid() == owner_ && !line->over()) idle_.push_back(std::move(line));
+  if (::getpid() != owner_) return;
+  // Where one has ended, so have the others; a server that is there again gets new ones.
+  if (line->over()) ended.swap(idle_);
+  else idle_.push_back(std::move(line));
 }
 
 std::shared_ptr<call::Line> Link::connect() {

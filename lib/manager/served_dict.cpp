@@ -35,9 +35,32 @@ class ServedDict final : public Served, public detail::DictAccess {
     return std::as_bytes(std::span(it->second->second.bytes));
   }
   void assign(std::span<const std::byte> key, const Encoder& value) override {
-    set({std::string(text(key)), nullptr}, take_blob(objects_, value));
+    Blob blob = take_blob(objects_, value);
+    if (has_journal()) {
+      Encoder both;
+      both.array_header(2);
+      both.value(key, {});
+      blob.encode(both);
+      write_ahead("set", both.bytes());
+    }
+    set({std::string(text(key)), nullptr}, std::move(blob));
   }
-  void erase(std::span<const std::byte> key) override { (void)remove(text(key)); }
+  void erase(std::span<const std::byte> key) override {
+    if (has_journal()) {
+      Encoder one;
+      one.array_header(1);
+      one.value(key, {});
+      write_ahead("erase", one.bytes());
+    }
+    (void)remove(text(key));
+  }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    write_items(arguments);
+    saver.save(*this, arguments);
+  }
 
  private:
   using Items = std::list<std::pair<Blob, Blob>>;
@@ -183,27 +206,30 @@ class ServedDict final : public Served, public detail::DictAccess {
   }
   void items(Call& call) {
     call.arguments(0, "items");
-    call.out.array_header(items_.size());
+    write_items(call.out);
+  }
+  void write_items(Encoder& out) const {
+    out.array_header(items_.size());
     for (const auto& [key, value] : items_) {
-      call.out.array_header(2);
-      key.encode(call.out);
-      value.encode(call.out);
+      out.array_header(2);
+      key.encode(out);
+      value.encode(out);
     }
   }
 
   static constexpr std::array kMethods = {
       Method<ServedDict>{"get", &ServedDict::get},
-      Method<ServedDict>{"set", &ServedDict::set},
+      Method<ServedDict>{"set", &ServedDict::set, true},
       Method<ServedDict>{"contains", &ServedDict::contains},
-      Method<ServedDict>{"insert", &ServedDict::insert},
-      Method<ServedDict>{"set_default", &ServedDict::set_default},
-      Method<ServedDict>{"compare_exchange", &ServedDict::exchange},
-      Method<ServedDict>{"erase", &ServedDict::erase},
-      Method<ServedDict>{"pop", &ServedDict::pop},
-      Method<ServedDict>{"pop_item", &ServedDict::pop_item},
+      Method<ServedDict>{"insert", &ServedDict::insert, true},
+      Method<ServedDict>{"set_default", &ServedDict::set_default, true},
+      Method<ServedDict>{"compare_exchange", &ServedDict::exchange, true},
+      Method<ServedDict>{"erase", &ServedDict::erase, true},
+      Method<ServedDict>{"pop", &ServedDict::pop, true},
+      Method<ServedDict>{"pop_item", &ServedDict::pop_item, true},
       Method<ServedDict>{"size", &ServedDict::size},
-      Method<ServedDict>{"clear", &ServedDict::clear},
-      Method<ServedDict>{"update", &ServedDict::update},
+      Method<ServedDict>{"clear", &ServedDict::clear, true},
+      Method<ServedDict>{"update", &ServedDict::update, true},
       Method<ServedDict>{"keys", &ServedDict::keys},
       Method<ServedDict>{"values", &ServedDict::values},
       Method<ServedDict>{"items", &ServedDict::items},

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -38,9 +39,35 @@ class ServedList final : public Served, public detail::ListAccess {
     fresh.reserve(values.size());
     for (const Encoder& value : values) fresh.push_back(take_blob(objects_, value));
     if (is_array_ && fresh.size() != values_.size()) throw_length(fresh.size(), values_.size());
+    if (has_journal()) {
+      Encoder all;
+      all.array_header(3);
+      all.sint(0);
+      all.sint(std::numeric_limits<std::int64_t>::max());
+      write(all, fresh);
+      write_ahead("set_slice", all.bytes());
+    }
     values_ = std::move(fresh);
   }
-  void assign(std::size_t index, const Encoder& value) override { values_.at(index) = take_blob(objects_, value); }
+  void assign(std::size_t index, const Encoder& value) override {
+    Blob& place = values_.at(index);
+    Blob fresh = take_blob(objects_, value);
+    if (has_journal()) {
+      Encoder both;
+      both.array_header(2);
+      both.uint(index);
+      fresh.encode(both);
+      write_ahead("set", both.bytes());
+    }
+    place = std::move(fresh);
+  }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    write(arguments, values_);
+    saver.save(*this, arguments);
+  }
 
  private:
   [[nodiscard]] static std::vector<Blob> take(Call& call) {
@@ -176,21 +203,33 @@ class ServedList final : public Served, public detail::ListAccess {
 
   using M = Method<ServedList>;
   static constexpr std::array kArrayMethods = {
-      M{"get", &ServedList::get},         M{"set", &ServedList::set},
-      M{"slice", &ServedList::slice},     M{"set_slice", &ServedList::set_slice},
-      M{"size", &ServedList::length},     M{"snapshot", &ServedList::snapshot},
-      M{"index", &ServedList::find},      M{"count", &ServedList::count},
-      M{"reverse", &ServedList::reverse},
+      M{"get", &ServedList::get},
+      M{"set", &ServedList::set, true},
+      M{"slice", &ServedList::slice},
+      M{"set_slice", &ServedList::set_slice, true},
+      M{"size", &ServedList::length},
+      M{"snapshot", &ServedList::snapshot},
+      M{"index", &ServedList::find},
+      M{"count", &ServedList::count},
+      M{"reverse", &ServedList::reverse, true},
   };
   static constexpr std::array kMethods = {
-      M{"get", &ServedList::get},         M{"set", &ServedList::set},
-      M{"slice", &ServedList::slice},     M{"set_slice", &ServedList::set_slice},
-      M{"size", &ServedList::length},     M{"snapshot", &ServedList::snapshot},
-      M{"index", &ServedList::find},      M{"count", &ServedList::count},
-      M{"reverse", &ServedList::reverse}, M{"push_back", &ServedList::push_back},
-      M{"extend", &ServedList::extend},   M{"insert", &ServedList::insert},
-      M{"pop", &ServedList::pop},         M{"erase", &ServedList::erase},
-      M{"remove", &ServedList::remove},   M{"clear", &ServedList::clear},
+      M{"get", &ServedList::get},
+      M{"set", &ServedList::set, true},
+      M{"slice", &ServedList::slice},
+      M{"set_slice", &ServedList::set_slice, true},
+      M{"size", &ServedList::length},
+      M{"snapshot", &ServedList::snapshot},
+      M{"index", &ServedList::find},
+      M{"count", &ServedList::count},
+      M{"reverse", &ServedList::reverse, true},
+      M{"push_back", &ServedList::push_back, true},
+      M{"extend", &ServedList::extend, true},
+      M{"insert", &ServedList::insert, true},
+      M{"pop", &ServedList::pop, true},
+      M{"erase", &ServedList::erase, true},
+      M{"remove", &ServedList::remove, true},
+      M{"clear", &ServedList::clear, true},
   };
 
   const bool is_array_;
@@ -217,8 +256,24 @@ class ServedValue final : public Served, public detail::ListAccess {
   [[nodiscard]] std::span<const std::byte> value_at(std::size_t /*index*/) override {
     return std::as_bytes(std::span(value_.bytes));
   }
-  void assign(const std::vector<Encoder>& values) override { value_ = take_blob(objects_, values.at(0)); }
-  void assign(std::size_t /*index*/, const Encoder& value) override { value_ = take_blob(objects_, value); }
+  void assign(const std::vector<Encoder>& values) override { assign(0, values.at(0)); }
+  void assign(std::size_t /*index*/, const Encoder& value) override {
+    Blob fresh = take_blob(objects_, value);
+    if (has_journal()) {
+      Encoder one;
+      one.array_header(1);
+      fresh.encode(one);
+      write_ahead("set", one.bytes());
+    }
+    value_ = std::move(fresh);
+  }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    value_.encode(arguments);
+    saver.save(*this, arguments);
+  }
 
  private:
   void get(Call& call) {
@@ -247,9 +302,9 @@ class ServedValue final : public Served, public detail::ListAccess {
   using M = Method<ServedValue>;
   static constexpr std::array kMethods = {
       M{"get", &ServedValue::get},
-      M{"set", &ServedValue::set},
-      M{"exchange", &ServedValue::exchange},
-      M{"compare_exchange", &ServedValue::compare_exchange},
+      M{"set", &ServedValue::set, true},
+      M{"exchange", &ServedValue::exchange, true},
+      M{"compare_exchange", &ServedValue::compare_exchange, true},
   };
   Objects& objects_;
   std::mutex mutex_;

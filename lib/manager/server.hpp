@@ -15,6 +15,7 @@
 #include "base/unique_fd.hpp"
 #include "brood/address.hpp"
 #include "brood/detail/socket_core.hpp"
+#include "manager/journal.hpp"
 #include "manager/objects.hpp"
 #include "manager/session.hpp"
 
@@ -26,8 +27,9 @@ inline constexpr std::uint32_t kProtocol = 2;
 
 class Server {
  public:
-  /// Listens from now on. Errors: as Listener.
-  explicit Server(const ListenerOptions& options);
+  /// Listens from now on. With a journal: as the server that wrote it, with its objects, and at its address unless another one is
+  /// given. Errors: as Listener, and Journal.
+  explicit Server(const ListenerOptions& options, std::optional<Journal::Options> journal = {});
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -49,6 +51,8 @@ class Server {
   [[nodiscard]] std::shared_ptr<Client> join(const std::string& client, std::int64_t pid);
   void leave(const std::shared_ptr<Client>& client);
   void session_has_ended();
+  /// After a call: if the journal should be written anew, that is begun.
+  void call_was_done() noexcept;
   [[nodiscard]] std::size_t clients();
 
  private:
@@ -60,18 +64,33 @@ class Server {
   bool accept_all(detail::ListenerCore& listener);
   void read_file_events();
   void look_after_sessions();
+  void look_after_journal();
   void end_sessions();
   void wake_all();
+  void tell() noexcept;
 
+  /// Who wrote the journal.
+  struct Identity {
+    std::uint64_t server = 0;  ///< 0: nobody yet
+    std::string address;
+    std::string local_address;
+    friend bool operator==(const Identity&, const Identity&) = default;
+  };
+  [[nodiscard]] static Identity identity_in(const Journal* journal);
+  [[nodiscard]] Encoder identity() const;
+
+  const std::unique_ptr<Journal> journal_;
+  const Identity before_;
   detail::ListenerCore listener_;
   const std::string address_;
   /// For clients of this domain, if the other door is one to a network: neither TLS nor its files are for them.
   std::optional<detail::ListenerCore> side_door_;
   const std::uint64_t max_message_;
   Objects objects_;
-  base::UniqueFd stop_event_;
+  base::UniqueFd news_;         ///< an event: serve() shall look
   base::UniqueFd file_events_;  ///< inotify on the domain directory; none if there are too many
   std::atomic<bool> is_stopping_ = false;
+  std::atomic<bool> is_told_of_journal_ = false;
   std::uint32_t deaths_seen_ = 0;
 
   std::mutex mutex_;

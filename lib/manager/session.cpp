@@ -167,16 +167,19 @@ void Session::converse() {
 std::shared_ptr<const void> Session::act(const call::Line::Asked& asked, Decoder& in, Encoder& out) {
   kept_.clear();
   require_client(*this);  // at the end of the server nothing new is begun
-  Call call{server_.objects(), *this, in, out};
+  Call call{server_.objects(), this, in, out};
   if (asked.object == 0) {
     run_face(server_, asked.name, call);
     return nullptr;
   }
   entry_ = server_.objects().find(asked.object);
   struct Done {
-    std::shared_ptr<Entry>& entry;
-    ~Done() { entry.reset(); }
-  } const done{entry_};
+    Session& session;
+    ~Done() {
+      session.entry_.reset();
+      session.server_.call_was_done();
+    }
+  } const done{*this};
   if (!asked.name.empty()) {
     entry_->served->call(asked.name, call);
     return std::move(call.kept);
