@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "brood/deadline.hpp"
 #include "brood/serialize.hpp"
@@ -30,10 +31,19 @@ struct Call {
   Session* session;  ///< null: it comes from the journal
   Decoder& in;
   Encoder& out;
-  std::shared_ptr<const void> kept = {};  ///< until the result has been sent
+  /// What must live until the result has been sent.
+  std::vector<std::shared_ptr<const void>> kept = {};
 
   void arguments(std::size_t count, std::string_view method) const { in.expect_array(count, method); }
   [[nodiscard]] Blob blob() const { return take_blob(objects, in); }
+  /// Writes it to the result. What is named in it lives at least until that has been sent, whatever becomes of the value.
+  void give(const Blob& value) {
+    value.encode(out);
+    keep(value);
+  }
+  void keep(const Blob& value) {
+    if (value.luggage) kept.push_back(value.luggage);
+  }
   /// A timeout in nanoseconds, or nil.
   [[nodiscard]] Deadline deadline() const;
 };

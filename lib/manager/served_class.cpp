@@ -43,7 +43,7 @@ class ServedHosted final : public Served {
     std::unique_lock<std::mutex> turn;
     if (!is_concurrent_) turn = std::unique_lock(mutex_);
     try {
-      call.kept = it->second(hosted_->object(), call.in, call.out);
+      call.kept.push_back(it->second(hosted_->object(), call.in, call.out));
     } catch (...) {
       keep_state();  // it may have changed before it threw
       throw;

@@ -108,7 +108,7 @@ class ServedDict final : public Served, public detail::DictAccess {
   static void maybe(Call& call, const Blob* value) {
     if (value == nullptr) return call.out.nil();
     call.out.array_header(1);
-    value->encode(call.out);
+    call.give(*value);
   }
   static void maybe(Call& call, const std::optional<Blob>& value) { maybe(call, value ? &*value : nullptr); }
 
@@ -136,8 +136,8 @@ class ServedDict final : public Served, public detail::DictAccess {
     call.arguments(2, "set_default");
     Blob key = call.blob();
     Blob value = call.blob();
-    if (const auto it = by_key_.find(key.bytes); it != by_key_.end()) return it->second->second.encode(call.out);
-    value.encode(call.out);
+    if (const auto it = by_key_.find(key.bytes); it != by_key_.end()) return call.give(it->second->second);
+    call.give(value);
     set(std::move(key), std::move(value));
   }
   /// [key, [expected] or nil, [desired] or nil]: whether it was as expected, and has been changed
@@ -174,8 +174,8 @@ class ServedDict final : public Served, public detail::DictAccess {
     call.arguments(0, "pop_item");
     if (items_.empty()) return call.out.nil();
     call.out.array_header(2);
-    items_.back().first.encode(call.out);
-    items_.back().second.encode(call.out);
+    call.give(items_.back().first);
+    call.give(items_.back().second);
     by_key_.erase(items_.back().first.bytes);
     items_.pop_back();
   }
@@ -197,16 +197,20 @@ class ServedDict final : public Served, public detail::DictAccess {
   void keys(Call& call) {
     call.arguments(0, "keys");
     call.out.array_header(items_.size());
-    for (const auto& [key, value] : items_) key.encode(call.out);
+    for (const auto& [key, value] : items_) call.give(key);
   }
   void values(Call& call) {
     call.arguments(0, "values");
     call.out.array_header(items_.size());
-    for (const auto& [key, value] : items_) value.encode(call.out);
+    for (const auto& [key, value] : items_) call.give(value);
   }
   void items(Call& call) {
     call.arguments(0, "items");
     write_items(call.out);
+    for (const auto& [key, value] : items_) {
+      call.keep(key);
+      call.keep(value);
+    }
   }
   void write_items(Encoder& out) const {
     out.array_header(items_.size());

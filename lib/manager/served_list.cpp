@@ -101,9 +101,14 @@ class ServedList final : public Served, public detail::ListAccess {
     for (const Blob& it : values) it.encode(out);
   }
 
+  static void give(Call& call, std::span<const Blob> values) {
+    write(call.out, values);
+    for (const Blob& it : values) call.keep(it);
+  }
+
   void get(Call& call) {
     call.arguments(1, "get");
-    values_[index(call.in.sint())].encode(call.out);
+    call.give(values_[index(call.in.sint())]);
   }
   void set(Call& call) {
     call.arguments(2, "set");
@@ -116,7 +121,7 @@ class ServedList final : public Served, public detail::ListAccess {
     call.arguments(2, "slice");
     const std::int64_t from = call.in.sint();
     const auto [begin, end] = range(from, call.in.sint());
-    write(call.out, std::span(values_).subspan(begin, end - begin));
+    give(call, std::span(values_).subspan(begin, end - begin));
   }
   /// [from, to, values]: in place of these
   void set_slice(Call& call) {
@@ -137,7 +142,7 @@ class ServedList final : public Served, public detail::ListAccess {
   }
   void snapshot(Call& call) {
     call.arguments(0, "snapshot");
-    write(call.out, values_);
+    give(call, values_);
   }
   void push_back(Call& call) {
     call.arguments(1, "push_back");
@@ -163,7 +168,7 @@ class ServedList final : public Served, public detail::ListAccess {
     const std::int64_t at = call.in.sint();
     if (values_.empty()) throw std::out_of_range("pop from an empty managed list");
     const auto it = values_.begin() + static_cast<std::ptrdiff_t>(index(at));
-    it->encode(call.out);
+    call.give(*it);
     values_.erase(it);
   }
   void erase(Call& call) {
@@ -278,7 +283,7 @@ class ServedValue final : public Served, public detail::ListAccess {
  private:
   void get(Call& call) {
     call.arguments(0, "get");
-    value_.encode(call.out);
+    call.give(value_);
   }
   void set(Call& call) {
     call.arguments(1, "set");
@@ -288,7 +293,7 @@ class ServedValue final : public Served, public detail::ListAccess {
   void exchange(Call& call) {
     call.arguments(1, "exchange");
     Blob fresh = call.blob();
-    value_.encode(call.out);
+    call.give(value_);
     value_ = std::move(fresh);
   }
   void compare_exchange(Call& call) {

@@ -114,7 +114,7 @@ class ServedQueue : public Sleeping {
       write_ahead("get", arguments.bytes());
     }
     call.out.array_header(1);
-    items_.front().value.encode(call.out);
+    call.give(items_.front().value);
     taken(call, items_.front());
     items_.pop_front();
     changed_.notify_all();

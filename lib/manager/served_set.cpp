@@ -78,7 +78,7 @@ class ServedSet final : public Served {
     call.arguments(0, "pop");
     if (values_.empty()) return call.out.nil();
     call.out.array_header(1);
-    values_.front().encode(call.out);
+    call.give(values_.front());
     by_value_.erase(values_.front().bytes);
     values_.pop_front();
   }
@@ -95,6 +95,7 @@ class ServedSet final : public Served {
   void snapshot(Call& call) {
     call.arguments(0, "snapshot");
     write(call.out);
+    for (const Blob& it : values_) call.keep(it);
   }
   /// [values]: those too
   void update(Call& call) {

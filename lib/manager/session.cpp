@@ -182,7 +182,8 @@ std::shared_ptr<const void> Session::act(const call::Line::Asked& asked, Decoder
   } const done{*this};
   if (!asked.name.empty()) {
     entry_->served->call(asked.name, call);
-    return std::move(call.kept);
+    if (call.kept.empty()) return nullptr;
+    return std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(call.kept));
   }
   if (asked.method == nullptr) throw UsageError("a call that names no method");
   const detail::Invoke invoke = asked.method->function();
