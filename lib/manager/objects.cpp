@@ -226,7 +226,7 @@ void Objects::restore(Restored& restored, std::uint8_t word, Decoder& in) {
       Encoder result;
       Call call{*this, nullptr, in, result};
       try {
-        entry->served->call(method, call);
+        entry->served->repeat(method, call);
       } catch (const std::exception&) {
         // It threw the first time, too, and the server ended before it could write that down.
         return;

@@ -10,6 +10,10 @@ namespace brood::inline v1::manager {
 
 Served::~Served() = default;
 
+void Served::repeat(std::string_view method, Call& /*call*/) {
+  throw UsageError("a journal that says '" + std::string(method) + "' of an object that it keeps nothing of");
+}
+
 void Served::write_ahead(std::string_view method, std::span<const std::byte> arguments) {
   if (journal_ == nullptr) return;
   Encoder record = Journal::begin(Journal::Word::called, 3);
@@ -44,8 +48,9 @@ class ServedLost final : public Served {
  public:
   ServedLost(std::string why, std::span<const std::byte> arguments)
       : why_(std::move(why)), arguments_(arguments.begin(), arguments.end()) {}
-  void call(std::string_view method, Call& call) override {
-    if (call.session != nullptr || method != kStateOfClass) throw HandleError(why_);
+  void call(std::string_view /*method*/, Call& /*call*/) override { throw HandleError(why_); }
+  void repeat(std::string_view method, Call& call) override {
+    if (method != kStateOfClass) throw HandleError(why_);
     const std::span<const std::byte> state = call.in.value([](const detail::Ext&) {});
     arguments_.assign(state.begin(), state.end());
   }

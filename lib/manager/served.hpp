@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "brood/deadline.hpp"
+#include "brood/error.hpp"
 #include "brood/serialize.hpp"
 #include "manager/blob.hpp"
 
@@ -75,6 +76,8 @@ class Served {
   [[nodiscard]] virtual void* object() noexcept { return nullptr; }
   [[nodiscard]] virtual std::mutex* turn() noexcept { return nullptr; }
 
+  /// The same for a change that a journal tells of, before there are clients. Errors: also UsageError (it would not write that).
+  virtual void repeat(std::string_view method, Call& call);
   /// Calls saver.save(), unless it cannot be kept by a journal.
   virtual void save(Saver& /*saver*/) {}
   /// Before it can be found: what it is called in the journal, if there is one.
@@ -166,6 +169,7 @@ void require_client(const Session& session);
 template <class Ready>
 bool Sleeping::wait(Lock& lock, const Call& call, Deadline deadline, Ready ready) {
   if (ready()) return true;
+  if (call.session == nullptr) throw UsageError("a call from the journal that would have to wait");
   const Asleep mark(*call.session);
   for (;;) {
     require_client(*call.session);

@@ -29,10 +29,6 @@ class ServedHosted final : public Served {
       : hosted_(std::move(hosted)), known_(std::move(known)), is_concurrent_(is_concurrent) {}
 
   void call(std::string_view method, Call& call) override {
-    if (method == kStateOfClass && call.session == nullptr) {
-      hosted_ = known_->load(call.in);
-      return;
-    }
     if (!known_) throw_no_method("an object that was not made by name", method, "none");
     const auto it = known_->methods.find(method);
     if (it == known_->methods.end()) {
@@ -49,6 +45,10 @@ class ServedHosted final : public Served {
       throw;
     }
     keep_state();
+  }
+  void repeat(std::string_view method, Call& call) override {
+    if (method != kStateOfClass) return Served::repeat(method, call);
+    hosted_ = known_->load(call.in);
   }
   void save(Saver& saver) override {
     std::unique_lock<std::mutex> turn;

@@ -54,6 +54,7 @@ class ServedDict final : public Served, public detail::DictAccess {
     }
     (void)remove(text(key));
   }
+  void repeat(std::string_view method, Call& call) override { ServedDict::call(method, call); }
   void save(Saver& saver) override {
     const std::lock_guard lock(mutex_);
     Encoder arguments;

@@ -61,6 +61,7 @@ class ServedList final : public Served, public detail::ListAccess {
     }
     place = std::move(fresh);
   }
+  void repeat(std::string_view method, Call& call) override { ServedList::call(method, call); }
   void save(Saver& saver) override {
     const std::lock_guard lock(mutex_);
     Encoder arguments;
@@ -272,6 +273,7 @@ class ServedValue final : public Served, public detail::ListAccess {
     }
     value_ = std::move(fresh);
   }
+  void repeat(std::string_view method, Call& call) override { ServedValue::call(method, call); }
   void save(Saver& saver) override {
     const std::lock_guard lock(mutex_);
     Encoder arguments;

@@ -36,6 +36,12 @@ class ServedQueue : public Sleeping {
     }
   }
   void call(std::string_view method, Call& call) override { run_method(kMethods, *this, "Queue", method, call); }
+  void repeat(std::string_view method, Call& call) override {
+    if (method == "put") return put(call);
+    if (method == "shutdown") return shutdown(call);
+    if (method == "get" && forgets_taken()) return get(call);
+    Served::repeat(method, call);
+  }
   void save(Saver& saver) override {
     const Lock lock(mutex_);
     const std::vector<Item> all = all_items();
@@ -181,8 +187,11 @@ class ServedJoinableQueue final : public ServedQueue {
     if (method == "task_done") return task_done(call);
     if (method == "join") return join(call);
     if (method == "unfinished") return unfinished(call);
-    if (method == "finished" && call.session == nullptr) return finished(call);
     ServedQueue::call(method, call);
+  }
+  void repeat(std::string_view method, Call& call) override {
+    if (method == "finished") return finished(call);
+    ServedQueue::repeat(method, call);
   }
   void client_gone(const Client& client) override {
     const Lock lock(mutex_);
@@ -230,6 +239,7 @@ class ServedJoinableQueue final : public ServedQueue {
     call.arguments(1, "finished");
     const std::uint64_t serial = call.in.uint();
     const Lock lock(mutex_);
+    if (unfinished_ == 0) throw UsageError("a journal that says more items were done than put");
     --unfinished_;
     std::erase_if(items_, [serial](const Item& it) { return it.serial == serial; });
   }

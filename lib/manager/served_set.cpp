@@ -23,6 +23,7 @@ class ServedSet final : public Served {
     run_method(kMethods, *this, "set", method, call);
   }
 
+  void repeat(std::string_view method, Call& call) override { ServedSet::call(method, call); }
   void save(Saver& saver) override {
     const std::lock_guard lock(mutex_);
     Encoder arguments;
