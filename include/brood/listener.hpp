@@ -46,7 +46,7 @@ namespace brood::inline v1 {
 /// whoever is on the way.
 ///
 /// Shape:      a socket, an epoll descriptor, and a descriptor for each client that is not through with its handshake (at
-///             most 64); a Connection is one socket. No thread.
+///             most 256, and a quarter of RLIMIT_NOFILE); a Connection is one socket. No thread.
 /// Threads:    safe, but not closing, moving and destroying while others use the object. One at a time accepts.
 /// Processes:  a forked child has a copy of the listening socket; clients go to whoever accepts first. Only the process
 ///             that made it removes its path. No handle.
@@ -66,8 +66,8 @@ class Listener {
   /// nobody. The attempts go on with the handshakes that earlier ones began.
   ///
   /// Errors: of one client each, after which the listener is as good as before: AuthenticationError (wrong or missing key,
-  ///         certificate), TypeMismatch (another T, another version), HandshakeTimeout, EndOfFile (it left), DecodeError (it
-  ///         speaks something else). Of this end: ListenerClosed, OsError (no descriptors left).
+  ///         certificate), TypeMismatch (another T, another version), HandshakeTimeout (also: too many were at it, and it was
+  ///         silent, or slow, while others waited), EndOfFile (it left), DecodeError (it speaks something else). Of this end: ListenerClosed, OsError (no descriptors left).
   [[nodiscard]] Connection<T> accept() { return *accept_before(Deadline::never()); }
   [[nodiscard]] std::optional<Connection<T>> try_accept() { return accept_before(Deadline::now()); }
   /// Units: any chrono duration; it bounds the whole call; zero or less means one attempt.

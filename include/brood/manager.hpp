@@ -43,8 +43,20 @@ struct ManagerOptions {
   /// have, too.
   std::optional<std::string> authkey = {};
   std::optional<TlsOptions> tls = {};
-  /// Longer requests are refused, in bytes.
+  /// Longer requests are refused, in bytes (NoSpace, code EMSGSIZE).
   std::uint64_t max_message = std::uint64_t{1} << 30;
+  /// The path of a file in which the server writes down what it keeps. A server that begins with such a file goes on where the
+  /// one before ended: with its objects, published names and, unless you say another, its address, so that proxies work again.
+  ///
+  /// Kept are dict, list, set, Namespace, Value, Array, the queues, and objects of classes that a ServeClass says are kept().
+  /// Locks and their kin are there again, free; other objects of yours are not. Objects live on that were published, lie in
+  /// something kept, or of which a process of this domain has a proxy.
+  /// What a call has changed is in the file before its answer: no killing of the server can take it away, or leave half of it.
+  std::string journal = {};
+  /// The same for failures of the power or the kernel: each change waits for the disk (fdatasync).
+  bool journal_sync = false;
+  /// The file is written anew, with what is there, when more bytes than this, and than that takes, are out of date.
+  std::uint64_t journal_spare_bytes = std::uint64_t{16} << 20;
   /// Manager only: the server's process. Its name defaults to "Manager-N".
   ProcessOptions process = {};
   /// Manager only: how long shutdown() waits before it sends SIGTERM, and as long again before SIGKILL.

@@ -30,11 +30,31 @@ struct ServedClassBase {
   MakeHosted make_hosted = nullptr;
   std::map<std::string, Invoke, std::less<>> methods;
   bool is_concurrent = false;
+  /// For the journal: [state].
+  void (*save)(const void* object, Encoder& out) = nullptr;
+  std::unique_ptr<Hosted> (*load)(Decoder& in) = nullptr;
 
   [[nodiscard]] std::unique_ptr<Hosted> make(Decoder& in) const;
 };
 /// Errors: UsageError if the name is taken.
 void register_served_class(std::shared_ptr<const ServedClassBase> served);
+
+/// An object as a journal has kept it.
+template <class A>
+class KeptHosted final : public Hosted {
+ public:
+  explicit KeptHosted(Decoder& in) : object_(begin(in)) {}
+  [[nodiscard]] void* object() noexcept override { return &object_; }
+  static void save(const void* object, Encoder& out) { detail::encode(out, *static_cast<const A*>(object)); }
+  static std::unique_ptr<Hosted> load(Decoder& in) { return std::make_unique<KeptHosted>(in); }
+
+ private:
+  static A begin(Decoder& in) {
+    in.expect_array(1, "the state of an object");
+    return detail::decode<A>(in);
+  }
+  A object_;
+};
 
 }  // namespace detail
 
@@ -69,6 +89,15 @@ class ServeClass {
   /// Several clients may be in methods of one object at the same time; it locks for itself.
   ServeClass concurrent() && {
     description_.is_concurrent = true;
+    publish();
+    return std::move(*this);
+  }
+  /// A server with a journal keeps objects of this class: A must be something that travels (brood/serialize.hpp), and all of its
+  /// state is written after each call by name that has changed it, so better little.
+  ServeClass kept() && {
+    static_assert(Serializable<A>, "brood: ServeClass::kept(): the class must be serializable");
+    description_.save = &detail::KeptHosted<A>::save;
+    description_.load = &detail::KeptHosted<A>::load;
     publish();
     return std::move(*this);
   }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <string>
 #include <system_error>
@@ -11,6 +12,7 @@
 
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
+#include "channel/transport.hpp"
 #include "os/function_id.hpp"
 #include "os/program.hpp"
 #include "os/thrown_from.hpp"
@@ -150,6 +152,11 @@ void Line::begin(Request request, std::shared_ptr<detail::FutureCore> future) {
 
 /// False if the other end is gone: whoever reads will meet the end, behind the answers that it has sent before.
 bool Line::send(const detail::Encoder& message) {
+  if (message.bytes().size() > longest_outgoing_) {
+    throw NoSpace("a message of " + std::to_string(message.bytes().size()) + " bytes; the other end takes at most " +
+                      std::to_string(longest_outgoing_) + " (max_message)",
+                  EMSGSIZE);
+  }
   try {
     return connection_.send(message.bytes(), message.handles(), Deadline::never());
   } catch (const PeerGone&) {
@@ -286,7 +293,14 @@ bool Line::read_one(Lock& lock, Waiter& me, Deadline deadline) {
   bool got = false;
   std::exception_ptr failure;  // end of file, a broken message, no memory: nothing can follow that makes sense
   try {
-    got = connection_.receive(message, deadline);
+    message.clear();
+    detail::Landing landing{.buffer = message, .most = longest_incoming_};
+    got = connection_.transport().receive(landing, deadline);
+    if (landing.too_long) {
+      throw MessageTooLong("a message of " + std::to_string(landing.size_bytes) +
+                           " bytes came, and this end takes at most " + std::to_string(longest_incoming_) +
+                           " (max_message)");
+    }
   } catch (...) {
     failure = std::current_exception();
   }
@@ -322,8 +336,10 @@ bool Line::read_one(Lock& lock, Waiter& me, Deadline deadline) {
 
 void Line::deliver(detail::Received& message, Waiter& me, std::vector<std::function<void()>>& afterwards) {
   detail::Decoder in(message.bytes(), message.descriptors());
-  (void)in.array_header();
+  const std::size_t parts = in.array_header();
   const auto word = static_cast<Word>(in.integer<std::uint8_t>());
+  const std::size_t wanted = word == Word::call ? 6 : word == Word::stop ? 1 : 3;
+  if (parts != wanted) in.fail("a message of " + std::to_string(wanted) + " parts", std::to_string(parts));
   switch (word) {
     case Word::call: return deliver_call(message, in, me);
     case Word::result:

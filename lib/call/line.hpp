@@ -67,6 +67,13 @@ class Line : public std::enable_shared_from_this<Line> {
   Line(const Line&) = delete;
   Line& operator=(const Line&) = delete;
 
+  /// In bytes. Who sends a longer message is refused (NoSpace, code EMSGSIZE); one that comes ends the conversation
+  /// (MessageTooLong). To be called before the line is used.
+  void limit_messages(std::uint64_t incoming, std::uint64_t outgoing) noexcept {
+    longest_incoming_ = incoming;
+    longest_outgoing_ = outgoing;
+  }
+
   // --- calling (brood/detail/call_line.hpp)
   struct Ticket {
     std::uint64_t id;
@@ -154,6 +161,8 @@ class Line : public std::enable_shared_from_this<Line> {
   bool must_pump();
 
   detail::ConnectionCore connection_;
+  std::uint64_t longest_incoming_ = ~std::uint64_t{0};
+  std::uint64_t longest_outgoing_ = ~std::uint64_t{0};
   const Do act_;
   const Explain explain_;
 

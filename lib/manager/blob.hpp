@@ -19,14 +19,15 @@ struct Entry;
 /// Keeps shared objects of the domain alive as long as their handles lie in a value: by a pin, as if the server were a queue.
 class Pins {
  public:
-  /// Errors: HandleError if one does not exist any more.
-  Pins(std::uint64_t container, std::vector<Handle> handles);
+  /// Errors: HandleError if one does not exist any more, and not `if_there`: then it is left out.
+  Pins(std::uint64_t container, std::vector<Handle> handles, bool if_there = false);
   ~Pins();
   Pins(const Pins&) = delete;
   Pins& operator=(const Pins&) = delete;
   [[nodiscard]] std::span<const Handle> handles() const noexcept { return handles_; }
 
  private:
+  void unpin() noexcept;
   std::uint64_t container_;
   std::uint64_t message_;
   std::vector<Handle> handles_;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,8 +16,11 @@
 namespace brood::inline v1::manager {
 namespace {
 
-void hand_out(Call& call, std::string type, std::unique_ptr<Served> served) {
-  call.session.refer(call.objects.add(std::move(type), std::move(served)), call.out);
+/// `word` and `arguments`: for the journal, if the object can be kept there.
+void hand_out(Call& call, std::string type, std::unique_ptr<Served> served, std::string word = {},
+              std::span<const std::byte> arguments = {}) {
+  const auto entry = call.objects.add(std::move(type), std::move(served), std::move(word), arguments);
+  call.session->refer(entry, call.out);
 }
 
 /// [word, type, [arguments]]
@@ -24,9 +28,11 @@ void make(Server& /*server*/, Call& call) {
   call.arguments(3, "make");
   const std::string word(call.in.str());
   std::string type(call.in.str());
+  Decoder ahead = call.in;
+  const std::span<const std::byte> arguments = ahead.value([](const detail::Ext&) {});
   std::unique_ptr<Served> served = make_builtin(word, call);
   if (!served) throw UsageError("a manager knows no type '" + word + "'");
-  hand_out(call, std::move(type), std::move(served));
+  hand_out(call, std::move(type), std::move(served), word, arguments);
 }
 
 /// [type, constructor, may several threads be in it?]
@@ -47,7 +53,11 @@ void make_named(Server& /*server*/, Call& call) {
     throw UsageError("the manager's program has registered no class '" + name + "'; it has: " + served_class_names() +
                      " (brood::ServeClass, as a static object of that program)");
   }
-  hand_out(call, "named:" + name, serve_hosted(known->make(call.in), known, known->is_concurrent));
+  std::unique_ptr<detail::Hosted> hosted = known->make(call.in);
+  const std::optional<Encoder> state = state_of(*known, hosted->object());
+  hand_out(call, "named:" + name, serve_hosted(std::move(hosted), known, known->is_concurrent),
+           state ? std::string(kClassPrefix) + name : std::string(),
+           state ? state->bytes() : std::span<const std::byte>());
 }
 
 void publish(Server& /*server*/, Call& call) {
@@ -75,7 +85,7 @@ void find(Server& /*server*/, Call& call) {
       throw TypeMismatch("the manager's object '" + name + "' is a " + entry->type + ", and not a " +
                          std::string(type));
   }
-  call.session.refer(entry, call.out);
+  call.session->refer(entry, call.out);
 }
 void names(Server& /*server*/, Call& call) {
   call.arguments(0, "names");
@@ -87,12 +97,12 @@ void names(Server& /*server*/, Call& call) {
 /// A client that has no part in the domain has got a reference in a message. [object]
 void retain(Server& /*server*/, Call& call) {
   call.arguments(1, "retain");
-  call.session.client()->retain(call.objects.find(call.in.uint()));
+  call.session->client()->retain(call.objects.find(call.in.uint()));
   call.out.nil();
 }
 void release(Server& /*server*/, Call& call) {
   call.arguments(1, "release");
-  call.session.client()->release(call.in.uint());
+  call.session->client()->release(call.in.uint());
   call.out.nil();
 }
 

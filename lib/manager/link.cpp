@@ -29,6 +29,15 @@ Links& links() {
   return g_links.get([] { return std::make_unique<Links>(); });
 }
 
+/// While nobody waits for an answer there is nothing to read but the end.
+bool is_usable(call::Line& line) {
+  try {
+    return !line.over() && !line.has_news();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 /// After children have been joined, who may be in the middle of a call for us.
 constexpr int kLate = -1000;
 
@@ -48,12 +57,14 @@ std::shared_ptr<Link> Link::known(std::uint64_t server) {
   return it == all.by_server.end() ? nullptr : it->second.lock();
 }
 
-std::shared_ptr<Link> Link::to(const Address& address, const ConnectOptions& options, std::uint64_t server) {
+std::shared_ptr<Link> Link::to(const Address& address, const ConnectOptions& options, std::uint64_t server,
+                               std::optional<Address> told) {
   if (server != 0) {
     if (auto link = known(server)) return link;
   }
   auto link = std::make_shared<Link>(address, options);
   link->server_ = server;
+  link->told_ = std::move(told);
   std::shared_ptr<call::Line> line = link->take();  // says who the server is
   Links& all = links();
   const std::lock_guard lock(all.mutex);
@@ -102,15 +113,19 @@ std::shared_ptr<call::Line> Link::take() {
     while (!idle_.empty()) {
       std::shared_ptr<call::Line> line = std::move(idle_.back());
       idle_.pop_back();
-      if (!line->over()) return line;
+      if (is_usable(*line)) return line;
     }
   }
   return connect();
 }
 
 void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
+  std::vector<std::shared_ptr<call::Line>> ended;
   const std::lock_guard lock(mutex_);
-  if (::getpid() == owner_ && !line->over()) idle_.push_back(std::move(line));
+  if (::getpid() != owner_) return;
+  // Where one has ended, so have the others; a server that is there again gets new ones.
+  if (line->over()) ended.swap(idle_);
+  else idle_.push_back(std::move(line));
 }
 
 std::shared_ptr<call::Line> Link::connect() {
@@ -122,16 +137,17 @@ std::shared_ptr<call::Line> Link::connect() {
   try {
     detail::ConnectionCore connection = detail::connect(address_, options_, detail::kPayloadType<ManagerMessage>);
     Encoder hello;
-    hello.array_header(4);
+    hello.array_header(5);
     hello.uint(kProtocol);
     hello.str(client_);
     hello.sint(::getpid());
     hello.str(domain_key());
+    hello.uint(options_.max_message);
     (void)connection.send(hello.bytes(), {}, Deadline::never());
     detail::Received answer;
     (void)connection.receive(answer, Deadline::never());
     Decoder in(answer.bytes(), answer.descriptors());
-    in.expect_array(4, "the greeting of a manager");
+    (void)in.array_header();
     const auto version = in.integer<std::uint32_t>();
     if (version != kProtocol) {
       throw TypeMismatch("the manager at " + where + " speaks version " + std::to_string(version) +
@@ -143,10 +159,13 @@ std::shared_ptr<call::Line> Link::connect() {
     }
     server_ = server;
     (void)in.boolean();
-    if (!in.try_nil()) {
+    std::string pipe_handle;
+    if (!in.try_nil()) pipe_handle = in.str();
+    const std::uint64_t longest_request = in.uint();
+    if (!pipe_handle.empty()) {
       std::optional<detail::ConnectionCore> pipe;
       try {
-        pipe.emplace(detail::ConnectionCore::open(Handle(in.str()), detail::kPayloadType<ManagerMessage>));
+        pipe.emplace(detail::ConnectionCore::open(Handle(pipe_handle), detail::kPayloadType<ManagerMessage>));
       } catch (const Error&) {
         pipe.reset();  // another domain after all, or no memory: the socket does
       }
@@ -155,12 +174,14 @@ std::shared_ptr<call::Line> Link::connect() {
       (void)connection.send(opened.bytes(), {}, Deadline::never());
       if (pipe) connection = *std::move(pipe);
     }
-    return std::make_shared<call::Line>(
+    auto line = std::make_shared<call::Line>(
         std::move(connection),
         [](call::Line&, const call::Line::Asked&, Decoder&, Encoder&) -> std::shared_ptr<const void> {
           throw UsageError("a manager's client has no objects to call");
         },
         died);
+    line->limit_messages(options_.max_message, longest_request);
+    return line;
   } catch (const ConnectionRefused&) {
     std::rethrow_exception(died(std::current_exception()));
   } catch (const EndOfFile&) {
@@ -217,7 +238,7 @@ std::string ProxyCore::printed(std::string_view type) const {
 
 void ProxyCore::encode(Encoder& out) const {
   out.array_header(2);
-  manager::Reference{link()->server(), ref_->object, link()->address().str()}.write(out);
+  manager::Reference{link()->server(), ref_->object, ref_->address}.write(out);
   if (ref_->token) out.handle(ref_->token.handle());
   else out.nil();
 }
@@ -229,16 +250,28 @@ ProxyCore ProxyCore::decode(Decoder& in, const std::string& type, const std::sha
   const manager::Reference reference = manager::Reference::read(in.ext(kExtManaged));
   auto ref = std::make_shared<manager::Ref>();
   ref->object = reference.object;
+  ref->address = reference.address;
   ref->owner = ::getpid();
   std::optional<std::string> authkey = current_process().authkey();
+  std::string address = reference.address;
   if (!in.try_nil()) {
-    ref->token = manager::Token::open(in.handle());
+    const Handle handle = in.handle();
+    try {
+      ref->token = manager::Token::open(handle);
+    } catch (const HandleError&) {
+      // Of another domain; or the object is gone, which the server will say.
+    }
+  }
+  if (ref->token) {
+    // In its domain the server may have another door.
+    address = manager::Token::reference(ref->token).address;
     if (const std::string there = manager::Token::type(ref->token); !type.empty() && there != type)
       throw TypeMismatch("the managed object is a " + there + ", and not a " + type);
     if (auto key = manager::Token::authkey(ref->token)) authkey = std::move(key);
   }
-  ref->link =
-      from ? from : manager::Link::to(Address(reference.address), {.authkey = std::move(authkey)}, reference.server);
+  ref->link = from ? from
+                   : manager::Link::to(Address(address), {.authkey = std::move(authkey)}, reference.server,
+                                       Address(reference.address));
   if (!ref->token) {
     if (!from) {
       const Conversation conversation(ref->link);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,10 @@ namespace brood::inline v1::manager {
 class Link : public std::enable_shared_from_this<Link> {
  public:
   /// The link of this server, if there is one; else a new one, which has talked to the server already.
+  /// `told`: the address that others are told, if that is another one.
   /// Errors: ManagerDied (nobody there, or another server), AuthenticationError, TypeMismatch (no manager), OsError.
   [[nodiscard]] static std::shared_ptr<Link> to(const Address& address, const ConnectOptions& options,
-                                                std::uint64_t server = 0);
+                                                std::uint64_t server = 0, std::optional<Address> told = {});
   /// The one that this process has for a server already; null: none.
   [[nodiscard]] static std::shared_ptr<Link> known(std::uint64_t server);
 
@@ -33,7 +35,8 @@ class Link : public std::enable_shared_from_this<Link> {
   Link& operator=(const Link&) = delete;
 
   [[nodiscard]] std::uint64_t server() const noexcept { return server_; }
-  [[nodiscard]] const Address& address() const noexcept { return address_; }
+  /// What others are told: not always where this process connects.
+  [[nodiscard]] const Address& address() const noexcept { return told_ ? *told_ : address_; }
 
   [[nodiscard]] std::shared_ptr<call::Line> take();
   void give_back(std::shared_ptr<call::Line> line) noexcept;
@@ -46,6 +49,7 @@ class Link : public std::enable_shared_from_this<Link> {
 
   const Address address_;
   const ConnectOptions options_;
+  std::optional<Address> told_;
   std::uint64_t server_ = 0;
   std::mutex mutex_;
   pid_t owner_ = 0;
@@ -58,8 +62,9 @@ class Link : public std::enable_shared_from_this<Link> {
 struct Ref {
   std::shared_ptr<Link> link;
   std::uint64_t object = 0;
-  detail::Object token;     ///< in the server's domain: keeps the object by being open
-  bool is_counted = false;  ///< elsewhere: the server counts, and is told at the end
+  std::string address = {};  ///< of the server, for everybody
+  detail::Object token;      ///< in the server's domain: keeps the object by being open
+  bool is_counted = false;   ///< elsewhere: the server counts, and is told at the end
   pid_t owner = 0;
   ~Ref();
 };

@@ -1,9 +1,11 @@
 #include "brood/manager.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <ostream>
 #include <utility>
@@ -30,18 +32,34 @@ ListenerOptions listener_options(const ManagerOptions& options) {
           .max_message = options.max_message};
 }
 
+/// Of ManagerOptions or a ServerOrder.
+template <class Options>
+std::optional<manager::Journal::Options> journal_options(const Options& options) {
+  if (options.journal.empty()) return std::nullopt;
+  return manager::Journal::Options{
+      .path = options.journal, .sync = options.journal_sync, .spare_bytes = options.journal_spare_bytes};
+}
+
 /// What the server's process is told.
 struct ServerOrder {
   std::string address;
   std::string authkey;
   std::optional<TlsOptions> tls;
   std::uint64_t max_message = 0;
+  std::string journal;
+  bool journal_sync = false;
+  std::uint64_t journal_spare_bytes = 0;
   std::vector<std::byte> initializer;
 };
 
 /// The target of the server's process. Its first message: its address, or what was thrown.
 void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& order) {
   ::signal(SIGINT, SIG_IGN);  // a key pressed at the terminal is for the program to understand, which shuts us down
+  // Each client costs some descriptors. The limit is low for programs that use select(), which this process does not.
+  if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
   Encoder first;
   std::unique_ptr<manager::Server> server;
   os::ThrownFrom from;
@@ -58,10 +76,12 @@ void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& 
               ListenerOptions{.address = todo.order.address.empty() ? Address() : Address(todo.order.address),
                               .authkey = todo.order.authkey,
                               .tls = todo.order.tls,
-                              .max_message = todo.order.max_message});
+                              .max_message = todo.order.max_message},
+              journal_options(todo.order));
         },
         &begin, from);
     first.str(server->address());
+    first.str(server->local_address());
   } catch (...) {
     first.clear();
     detail::encode_exception(
@@ -194,11 +214,16 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
   Impl& it = *impl_;
   if (it.is_shut_down) throw UsageError("the manager was shut down; make another one");
   if (it.process) throw UsageError("the manager was started already");
-  ServerOrder order{.address = it.options.address == Address() ? std::string() : it.options.address.str(),
-                    .authkey = it.options.authkey.value_or(current_process().authkey()),
-                    .tls = it.options.tls,
-                    .max_message = it.options.max_message,
-                    .initializer = initializer ? std::move(initializer->bytes) : std::vector<std::byte>()};
+  ServerOrder order{
+      .address = it.options.address == Address() ? std::string() : it.options.address.str(),
+      .authkey = it.options.authkey.value_or(current_process().authkey()),
+      .tls = it.options.tls,
+      .max_message = it.options.max_message,
+      // The server's process may work elsewhere.
+      .journal = it.options.journal.empty() ? std::string() : std::filesystem::absolute(it.options.journal).string(),
+      .journal_sync = it.options.journal_sync,
+      .journal_spare_bytes = it.options.journal_spare_bytes,
+      .initializer = initializer ? std::move(initializer->bytes) : std::vector<std::byte>()};
   auto [mine, theirs] = pipe<std::vector<std::byte>>();
   auto server = std::make_unique<Process>(it.options.process, run_server, theirs, order);
   server->start();
@@ -217,8 +242,9 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
     server->join();
     std::rethrow_exception(thrown);
   }
-  link_ = manager::Link::to(Address(in.str()),
-                            {.authkey = order.authkey, .tls = order.tls, .max_message = order.max_message});
+  const Address address(in.str());
+  link_ =
+      manager::Link::to(Address(in.str()), {.authkey = order.authkey, .max_message = order.max_message}, 0, address);
   it.process = std::move(server);
   it.at_exit.cancel();
   it.at_exit = Finalizer([this] { shutdown(); });
@@ -231,6 +257,8 @@ void Manager::shutdown() {
   it.is_shut_down = true;
   it.at_exit.cancel();
   const std::shared_ptr<manager::Link> link = std::exchange(link_, nullptr);
+  // Another server may go on with its journal, and it would be that one which hears us.
+  if (it.process->join_for(std::chrono::nanoseconds(0))) return;
   try {
     const detail::Conversation conversation(link);
     detail::CallRequest request(conversation.line(), 0, {.name = "stop"});
@@ -276,11 +304,10 @@ ManagerClient::ManagerClient(const Address& address, ConnectOptions options) {
 }
 
 struct ManagerServer::Impl {
-  explicit Impl(const ListenerOptions& options) : server(options) {}
+  explicit Impl(const ManagerOptions& options) : server(listener_options(options), journal_options(options)) {}
   manager::Server server;
 };
-ManagerServer::ManagerServer(const ManagerOptions& options)
-    : impl_(std::make_unique<Impl>(listener_options(options))) {}
+ManagerServer::ManagerServer(const ManagerOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 ManagerServer::~ManagerServer() = default;
 Address ManagerServer::address() const { return Address(impl_->server.address()); }
 void ManagerServer::serve_forever() { impl_->server.serve(-1); }

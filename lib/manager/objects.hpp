@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +19,7 @@ namespace brood::inline v1::manager {
 struct Entry {
   std::uint64_t id = 0;
   std::string type;
+  std::string word;  ///< by which it was made
   std::unique_ptr<Served> served;
 };
 
@@ -26,13 +28,23 @@ struct Entry {
 /// thread.
 class Objects {
  public:
-  Objects(std::uint64_t server, std::string address, std::optional<std::string> authkey);
+  /// `address`: what tokens say, for clients of the domain. `journal` or null: to be told of everything; must live longer.
+  Objects(std::uint64_t server, std::string address, std::optional<std::string> authkey, Journal* journal = nullptr);
+
+  /// As they were when the journal was left. Before anybody else is there. Errors: what reading it throws.
+  void restore();
+  /// References in values may be to what is no more.
+  [[nodiscard]] bool is_restoring() const noexcept { return is_restoring_; }
+  /// Writes the journal anew.
+  void rewrite_journal(const Encoder& identity);
 
   [[nodiscard]] std::uint64_t server() const noexcept { return server_; }
   /// In whose name the server pins what lies in values.
   [[nodiscard]] std::uint64_t container() const noexcept { return own_.id(); }
 
-  [[nodiscard]] std::shared_ptr<Entry> add(std::string type, std::unique_ptr<Served> served);
+  /// `word` and `arguments`: how it was made, for the journal; no word: it cannot be kept there.
+  [[nodiscard]] std::shared_ptr<Entry> add(std::string type, std::unique_ptr<Served> served, std::string word = {},
+                                           std::span<const std::byte> arguments = {});
   /// Errors: HandleError.
   [[nodiscard]] std::shared_ptr<Entry> find(std::uint64_t id);
   /// Null if it is gone.
@@ -56,7 +68,9 @@ class Objects {
   const std::uint64_t server_;
   const std::string address_;
   const std::optional<std::string> authkey_;
+  Journal* const journal_;
   detail::Object own_;
+  bool is_restoring_ = false;
 
   std::mutex mutex_;
   std::uint64_t last_id_ = 0;
@@ -68,6 +82,14 @@ class Objects {
   std::unordered_map<std::uint64_t, Outside> outside_;  ///< by the object's id: those with a token that is used
   std::unordered_map<std::uint64_t, std::uint64_t> by_token_;
   std::unordered_map<std::string, std::shared_ptr<Entry>> published_;
+  std::uint64_t copy_ = 0;  ///< of the journal: names and tokens have been written there
+
+  using Restored = std::unordered_map<std::uint64_t, std::shared_ptr<Entry>>;
+  void restore(Restored& restored, std::uint8_t word, Decoder& in);
+  void restore_made(Restored& restored, Decoder& in);
+  void adopt_token(const std::shared_ptr<Entry>& entry, std::uint64_t token);
+  /// With the lock.
+  void write(const Encoder& record);
 };
 
 }  // namespace brood::inline v1::manager

@@ -1,8 +1,10 @@
 #include "manager/served_class.hpp"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/made_once.hpp"
 #include "brood/error.hpp"
@@ -36,16 +38,44 @@ class ServedHosted final : public Served {
     }
     std::unique_lock<std::mutex> turn;
     if (!is_concurrent_) turn = std::unique_lock(mutex_);
-    call.kept = it->second(hosted_->object(), call.in, call.out);
+    try {
+      call.kept.push_back(it->second(hosted_->object(), call.in, call.out));
+    } catch (...) {
+      keep_state();  // it may have changed before it threw
+      throw;
+    }
+    keep_state();
+  }
+  void repeat(std::string_view method, Call& call) override {
+    if (method != kStateOfClass) return Served::repeat(method, call);
+    hosted_ = known_->load(call.in);
+  }
+  void save(Saver& saver) override {
+    std::unique_lock<std::mutex> turn;
+    if (!is_concurrent_) turn = std::unique_lock(mutex_);
+    const std::lock_guard lock(state_mutex_);
+    if (const auto state = state_of(*known_, hosted_->object())) saver.save(*this, *state);
   }
   [[nodiscard]] void* object() noexcept override { return hosted_->object(); }
   [[nodiscard]] std::mutex* turn() noexcept override { return is_concurrent_ ? nullptr : &mutex_; }
 
  private:
-  const std::unique_ptr<detail::Hosted> hosted_;
+  /// Behind each call that has changed it, before the answer. Errors: NoSpace, OsError: the object has changed all the same.
+  void keep_state() {
+    if (!has_journal()) return;
+    const std::lock_guard lock(state_mutex_);
+    const auto state = state_of(*known_, hosted_->object());
+    if (!state || std::ranges::equal(state->bytes(), kept_)) return;
+    write_ahead(kStateOfClass, state->bytes());
+    kept_.assign(state->bytes().begin(), state->bytes().end());
+  }
+
+  std::unique_ptr<detail::Hosted> hosted_;
   const std::shared_ptr<const detail::ServedClassBase> known_;
   const bool is_concurrent_;
   std::mutex mutex_;
+  std::mutex state_mutex_;
+  std::vector<std::byte> kept_;  ///< the state that the journal has
 };
 
 }  // namespace
@@ -60,6 +90,22 @@ std::shared_ptr<const detail::ServedClassBase> find_served_class(std::string_vie
   const std::lock_guard lock(all.mutex);
   const auto it = all.by_name.find(name);
   return it == all.by_name.end() ? nullptr : it->second;
+}
+
+std::unique_ptr<Served> restore_class(std::string_view word, Decoder& arguments) {
+  const std::string_view name = word.starts_with(kClassPrefix) ? word.substr(kClassPrefix.size()) : word;
+  const auto known = find_served_class(name);
+  if (!known || known->load == nullptr)
+    throw UsageError("this program has no class '" + std::string(name) + "' whose state is kept (ServeClass::kept)");
+  return serve_hosted(known->load(arguments), known, known->is_concurrent);
+}
+
+std::optional<Encoder> state_of(const detail::ServedClassBase& known, const void* object) {
+  if (known.save == nullptr) return std::nullopt;
+  Encoder state;
+  state.array_header(1);
+  known.save(object, state);
+  return state;
 }
 
 std::string served_class_names() {

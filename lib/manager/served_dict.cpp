@@ -35,9 +35,33 @@ class ServedDict final : public Served, public detail::DictAccess {
     return std::as_bytes(std::span(it->second->second.bytes));
   }
   void assign(std::span<const std::byte> key, const Encoder& value) override {
-    set({std::string(text(key)), nullptr}, take_blob(objects_, value));
+    Blob blob = take_blob(objects_, value);
+    if (has_journal()) {
+      Encoder both;
+      both.array_header(2);
+      both.value(key, {});
+      blob.encode(both);
+      write_ahead("set", both.bytes());
+    }
+    set({std::string(text(key)), nullptr}, std::move(blob));
   }
-  void erase(std::span<const std::byte> key) override { (void)remove(text(key)); }
+  void erase(std::span<const std::byte> key) override {
+    if (has_journal()) {
+      Encoder one;
+      one.array_header(1);
+      one.value(key, {});
+      write_ahead("erase", one.bytes());
+    }
+    (void)remove(text(key));
+  }
+  void repeat(std::string_view method, Call& call) override { ServedDict::call(method, call); }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    write_items(arguments);
+    saver.save(*this, arguments);
+  }
 
  private:
   using Items = std::list<std::pair<Blob, Blob>>;
@@ -85,7 +109,7 @@ class ServedDict final : public Served, public detail::DictAccess {
   static void maybe(Call& call, const Blob* value) {
     if (value == nullptr) return call.out.nil();
     call.out.array_header(1);
-    value->encode(call.out);
+    call.give(*value);
   }
   static void maybe(Call& call, const std::optional<Blob>& value) { maybe(call, value ? &*value : nullptr); }
 
@@ -113,8 +137,8 @@ class ServedDict final : public Served, public detail::DictAccess {
     call.arguments(2, "set_default");
     Blob key = call.blob();
     Blob value = call.blob();
-    if (const auto it = by_key_.find(key.bytes); it != by_key_.end()) return it->second->second.encode(call.out);
-    value.encode(call.out);
+    if (const auto it = by_key_.find(key.bytes); it != by_key_.end()) return call.give(it->second->second);
+    call.give(value);
     set(std::move(key), std::move(value));
   }
   /// [key, [expected] or nil, [desired] or nil]: whether it was as expected, and has been changed
@@ -151,8 +175,8 @@ class ServedDict final : public Served, public detail::DictAccess {
     call.arguments(0, "pop_item");
     if (items_.empty()) return call.out.nil();
     call.out.array_header(2);
-    items_.back().first.encode(call.out);
-    items_.back().second.encode(call.out);
+    call.give(items_.back().first);
+    call.give(items_.back().second);
     by_key_.erase(items_.back().first.bytes);
     items_.pop_back();
   }
@@ -174,36 +198,43 @@ class ServedDict final : public Served, public detail::DictAccess {
   void keys(Call& call) {
     call.arguments(0, "keys");
     call.out.array_header(items_.size());
-    for (const auto& [key, value] : items_) key.encode(call.out);
+    for (const auto& [key, value] : items_) call.give(key);
   }
   void values(Call& call) {
     call.arguments(0, "values");
     call.out.array_header(items_.size());
-    for (const auto& [key, value] : items_) value.encode(call.out);
+    for (const auto& [key, value] : items_) call.give(value);
   }
   void items(Call& call) {
     call.arguments(0, "items");
-    call.out.array_header(items_.size());
+    write_items(call.out);
     for (const auto& [key, value] : items_) {
-      call.out.array_header(2);
-      key.encode(call.out);
-      value.encode(call.out);
+      call.keep(key);
+      call.keep(value);
+    }
+  }
+  void write_items(Encoder& out) const {
+    out.array_header(items_.size());
+    for (const auto& [key, value] : items_) {
+      out.array_header(2);
+      key.encode(out);
+      value.encode(out);
     }
   }
 
   static constexpr std::array kMethods = {
       Method<ServedDict>{"get", &ServedDict::get},
-      Method<ServedDict>{"set", &ServedDict::set},
+      Method<ServedDict>{"set", &ServedDict::set, true},
       Method<ServedDict>{"contains", &ServedDict::contains},
-      Method<ServedDict>{"insert", &ServedDict::insert},
-      Method<ServedDict>{"set_default", &ServedDict::set_default},
-      Method<ServedDict>{"compare_exchange", &ServedDict::exchange},
-      Method<ServedDict>{"erase", &ServedDict::erase},
-      Method<ServedDict>{"pop", &ServedDict::pop},
-      Method<ServedDict>{"pop_item", &ServedDict::pop_item},
+      Method<ServedDict>{"insert", &ServedDict::insert, true},
+      Method<ServedDict>{"set_default", &ServedDict::set_default, true},
+      Method<ServedDict>{"compare_exchange", &ServedDict::exchange, true},
+      Method<ServedDict>{"erase", &ServedDict::erase, true},
+      Method<ServedDict>{"pop", &ServedDict::pop, true},
+      Method<ServedDict>{"pop_item", &ServedDict::pop_item, true},
       Method<ServedDict>{"size", &ServedDict::size},
-      Method<ServedDict>{"clear", &ServedDict::clear},
-      Method<ServedDict>{"update", &ServedDict::update},
+      Method<ServedDict>{"clear", &ServedDict::clear, true},
+      Method<ServedDict>{"update", &ServedDict::update, true},
       Method<ServedDict>{"keys", &ServedDict::keys},
       Method<ServedDict>{"values", &ServedDict::values},
       Method<ServedDict>{"items", &ServedDict::items},

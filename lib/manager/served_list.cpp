@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -38,9 +39,36 @@ class ServedList final : public Served, public detail::ListAccess {
     fresh.reserve(values.size());
     for (const Encoder& value : values) fresh.push_back(take_blob(objects_, value));
     if (is_array_ && fresh.size() != values_.size()) throw_length(fresh.size(), values_.size());
+    if (has_journal()) {
+      Encoder all;
+      all.array_header(3);
+      all.sint(0);
+      all.sint(std::numeric_limits<std::int64_t>::max());
+      write(all, fresh);
+      write_ahead("set_slice", all.bytes());
+    }
     values_ = std::move(fresh);
   }
-  void assign(std::size_t index, const Encoder& value) override { values_.at(index) = take_blob(objects_, value); }
+  void assign(std::size_t index, const Encoder& value) override {
+    Blob& place = values_.at(index);
+    Blob fresh = take_blob(objects_, value);
+    if (has_journal()) {
+      Encoder both;
+      both.array_header(2);
+      both.uint(index);
+      fresh.encode(both);
+      write_ahead("set", both.bytes());
+    }
+    place = std::move(fresh);
+  }
+  void repeat(std::string_view method, Call& call) override { ServedList::call(method, call); }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    write(arguments, values_);
+    saver.save(*this, arguments);
+  }
 
  private:
   [[nodiscard]] static std::vector<Blob> take(Call& call) {
@@ -74,9 +102,14 @@ class ServedList final : public Served, public detail::ListAccess {
     for (const Blob& it : values) it.encode(out);
   }
 
+  static void give(Call& call, std::span<const Blob> values) {
+    write(call.out, values);
+    for (const Blob& it : values) call.keep(it);
+  }
+
   void get(Call& call) {
     call.arguments(1, "get");
-    values_[index(call.in.sint())].encode(call.out);
+    call.give(values_[index(call.in.sint())]);
   }
   void set(Call& call) {
     call.arguments(2, "set");
@@ -89,7 +122,7 @@ class ServedList final : public Served, public detail::ListAccess {
     call.arguments(2, "slice");
     const std::int64_t from = call.in.sint();
     const auto [begin, end] = range(from, call.in.sint());
-    write(call.out, std::span(values_).subspan(begin, end - begin));
+    give(call, std::span(values_).subspan(begin, end - begin));
   }
   /// [from, to, values]: in place of these
   void set_slice(Call& call) {
@@ -110,7 +143,7 @@ class ServedList final : public Served, public detail::ListAccess {
   }
   void snapshot(Call& call) {
     call.arguments(0, "snapshot");
-    write(call.out, values_);
+    give(call, values_);
   }
   void push_back(Call& call) {
     call.arguments(1, "push_back");
@@ -136,7 +169,7 @@ class ServedList final : public Served, public detail::ListAccess {
     const std::int64_t at = call.in.sint();
     if (values_.empty()) throw std::out_of_range("pop from an empty managed list");
     const auto it = values_.begin() + static_cast<std::ptrdiff_t>(index(at));
-    it->encode(call.out);
+    call.give(*it);
     values_.erase(it);
   }
   void erase(Call& call) {
@@ -176,21 +209,33 @@ class ServedList final : public Served, public detail::ListAccess {
 
   using M = Method<ServedList>;
   static constexpr std::array kArrayMethods = {
-      M{"get", &ServedList::get},         M{"set", &ServedList::set},
-      M{"slice", &ServedList::slice},     M{"set_slice", &ServedList::set_slice},
-      M{"size", &ServedList::length},     M{"snapshot", &ServedList::snapshot},
-      M{"index", &ServedList::find},      M{"count", &ServedList::count},
-      M{"reverse", &ServedList::reverse},
+      M{"get", &ServedList::get},
+      M{"set", &ServedList::set, true},
+      M{"slice", &ServedList::slice},
+      M{"set_slice", &ServedList::set_slice, true},
+      M{"size", &ServedList::length},
+      M{"snapshot", &ServedList::snapshot},
+      M{"index", &ServedList::find},
+      M{"count", &ServedList::count},
+      M{"reverse", &ServedList::reverse, true},
   };
   static constexpr std::array kMethods = {
-      M{"get", &ServedList::get},         M{"set", &ServedList::set},
-      M{"slice", &ServedList::slice},     M{"set_slice", &ServedList::set_slice},
-      M{"size", &ServedList::length},     M{"snapshot", &ServedList::snapshot},
-      M{"index", &ServedList::find},      M{"count", &ServedList::count},
-      M{"reverse", &ServedList::reverse}, M{"push_back", &ServedList::push_back},
-      M{"extend", &ServedList::extend},   M{"insert", &ServedList::insert},
-      M{"pop", &ServedList::pop},         M{"erase", &ServedList::erase},
-      M{"remove", &ServedList::remove},   M{"clear", &ServedList::clear},
+      M{"get", &ServedList::get},
+      M{"set", &ServedList::set, true},
+      M{"slice", &ServedList::slice},
+      M{"set_slice", &ServedList::set_slice, true},
+      M{"size", &ServedList::length},
+      M{"snapshot", &ServedList::snapshot},
+      M{"index", &ServedList::find},
+      M{"count", &ServedList::count},
+      M{"reverse", &ServedList::reverse, true},
+      M{"push_back", &ServedList::push_back, true},
+      M{"extend", &ServedList::extend, true},
+      M{"insert", &ServedList::insert, true},
+      M{"pop", &ServedList::pop, true},
+      M{"erase", &ServedList::erase, true},
+      M{"remove", &ServedList::remove, true},
+      M{"clear", &ServedList::clear, true},
   };
 
   const bool is_array_;
@@ -217,13 +262,30 @@ class ServedValue final : public Served, public detail::ListAccess {
   [[nodiscard]] std::span<const std::byte> value_at(std::size_t /*index*/) override {
     return std::as_bytes(std::span(value_.bytes));
   }
-  void assign(const std::vector<Encoder>& values) override { value_ = take_blob(objects_, values.at(0)); }
-  void assign(std::size_t /*index*/, const Encoder& value) override { value_ = take_blob(objects_, value); }
+  void assign(const std::vector<Encoder>& values) override { assign(0, values.at(0)); }
+  void assign(std::size_t /*index*/, const Encoder& value) override {
+    Blob fresh = take_blob(objects_, value);
+    if (has_journal()) {
+      Encoder one;
+      one.array_header(1);
+      fresh.encode(one);
+      write_ahead("set", one.bytes());
+    }
+    value_ = std::move(fresh);
+  }
+  void repeat(std::string_view method, Call& call) override { ServedValue::call(method, call); }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    value_.encode(arguments);
+    saver.save(*this, arguments);
+  }
 
  private:
   void get(Call& call) {
     call.arguments(0, "get");
-    value_.encode(call.out);
+    call.give(value_);
   }
   void set(Call& call) {
     call.arguments(1, "set");
@@ -233,7 +295,7 @@ class ServedValue final : public Served, public detail::ListAccess {
   void exchange(Call& call) {
     call.arguments(1, "exchange");
     Blob fresh = call.blob();
-    value_.encode(call.out);
+    call.give(value_);
     value_ = std::move(fresh);
   }
   void compare_exchange(Call& call) {
@@ -247,9 +309,9 @@ class ServedValue final : public Served, public detail::ListAccess {
   using M = Method<ServedValue>;
   static constexpr std::array kMethods = {
       M{"get", &ServedValue::get},
-      M{"set", &ServedValue::set},
-      M{"exchange", &ServedValue::exchange},
-      M{"compare_exchange", &ServedValue::compare_exchange},
+      M{"set", &ServedValue::set, true},
+      M{"exchange", &ServedValue::exchange, true},
+      M{"compare_exchange", &ServedValue::compare_exchange, true},
   };
   Objects& objects_;
   std::mutex mutex_;

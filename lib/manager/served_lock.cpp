@@ -24,6 +24,12 @@ class ServedLock : public Sleeping {
   void call(std::string_view method, Call& call) override {
     run_method(kMethods, *this, is_recursive_ ? "RLock" : "Lock", method, call);
   }
+  void save(Saver& saver) override {
+    Encoder arguments;
+    arguments.array_header(1);
+    arguments.boolean(heals_);
+    saver.save(*this, arguments);
+  }
   void client_gone(const Client& client) override {
     const Lock lock(mutex_);
     if (recoverer_ == &client) recoverer_ = nullptr;  // the next one may try
@@ -63,8 +69,8 @@ class ServedLock : public Sleeping {
     Lock guard(mutex_);
     (void)wait(guard, call, Deadline::never(), [this] { return recoverer_ == nullptr; });
     if (is_damaged_) {
-      recoverer_ = call.session.client().get();
-      call.session.client()->remember(call.session.entry());
+      recoverer_ = call.session->client().get();
+      call.session->client()->remember(call.session->entry());
     }
     call.out.boolean(is_damaged_);
   }
@@ -73,7 +79,7 @@ class ServedLock : public Sleeping {
     call.arguments(1, "recovered");
     const bool is_sound = call.in.boolean();
     const Lock guard(mutex_);
-    if (recoverer_ != call.session.client().get()) throw UsageError("recovered() without recover()");
+    if (recoverer_ != call.session->client().get()) throw UsageError("recovered() without recover()");
     recoverer_ = nullptr;
     if (is_sound) is_damaged_ = false;
     changed_.notify_all();
@@ -81,7 +87,7 @@ class ServedLock : public Sleeping {
   }
 
   bool acquire(Lock& guard, const Call& call, Deadline deadline, std::uint64_t thread) {
-    const Client* const client = call.session.client().get();
+    const Client* const client = call.session->client().get();
     if (is_recursive_ && holder_ == client && thread_ == thread) {
       ++depth_;
       return true;
@@ -98,10 +104,10 @@ class ServedLock : public Sleeping {
     return true;
   }
   void hold(const Call& call, std::uint64_t thread, std::uint32_t depth) {
-    holder_ = call.session.client().get();
+    holder_ = call.session->client().get();
     thread_ = thread;
     depth_ = depth;
-    call.session.client()->remember(call.session.entry());
+    call.session->client()->remember(call.session->entry());
   }
   void let_go() {
     holder_ = nullptr;
@@ -112,7 +118,7 @@ class ServedLock : public Sleeping {
   void require_holder(const Call& call, std::uint64_t thread, const char* operation) const {
     if (holder_ == nullptr && !is_recursive_)
       throw ReleasedTooOften(std::string(operation) + " of a managed lock that is free");
-    if (is_recursive_ && (holder_ != call.session.client().get() || thread_ != thread))
+    if (is_recursive_ && (holder_ != call.session->client().get() || thread_ != thread))
       throw NotOwner(std::string(operation) + " of a managed lock that this thread does not hold");
   }
 
@@ -156,7 +162,7 @@ class ServedCondition final : public ServedLock {
     Lock guard(mutex_);
     require_holder(call, thread, "Condition::wait");
     const std::uint32_t depth = depth_;
-    Waiter me{&call.session};
+    Waiter me{call.session};
     waiters_.push_back(&me);
     struct Leave {
       std::deque<Waiter*>& waiters;

@@ -1,9 +1,11 @@
 // Queue, JoinableQueue, PriorityQueue: values that wait for somebody.
+#include <algorithm>
 #include <array>
 #include <deque>
-#include <map>
+#include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "brood/error.hpp"
 #include "manager/served_types.hpp"
@@ -14,25 +16,65 @@ namespace {
 
 class ServedQueue : public Sleeping {
  public:
-  /// [capacity; 0: no limit]
+  /// [capacity; 0: no limit]; as save() writes it, also: was it shut down, how many are unfinished, the last serial number,
+  /// [[value, priority, serial number]…]
   explicit ServedQueue(Call& call) {
-    call.arguments(1, "the capacity");
+    const std::size_t parts = call.in.array_header();
+    if (parts != 1 && (parts != 5 || call.session != nullptr))
+      call.in.fail("the capacity", std::to_string(parts) + " things");
     capacity_ = call.in.integer<std::size_t>();
+    if (parts == 1) return;
+    is_shut_down_ = call.in.boolean();
+    unfinished_ = call.in.integer<std::size_t>();
+    last_serial_ = call.in.uint();
+    for (std::size_t left = call.in.array_header(); left > 0; --left) {
+      call.in.expect_array(3, "an item");
+      Item item{.value = call.blob()};
+      item.priority = call.in.sint();
+      item.serial = call.in.uint();
+      items_.push_back(std::move(item));
+    }
   }
   void call(std::string_view method, Call& call) override { run_method(kMethods, *this, "Queue", method, call); }
+  void repeat(std::string_view method, Call& call) override {
+    if (method == "put") return put(call);
+    if (method == "shutdown") return shutdown(call);
+    if (method == "get" && forgets_taken()) return get(call);
+    Served::repeat(method, call);
+  }
+  void save(Saver& saver) override {
+    const Lock lock(mutex_);
+    const std::vector<Item> all = all_items();
+    Encoder arguments;
+    arguments.array_header(5);
+    arguments.uint(capacity_);
+    arguments.boolean(is_shut_down_);
+    arguments.uint(unfinished_);
+    arguments.uint(last_serial_);
+    arguments.array_header(all.size());
+    for (const Item& it : all) {
+      arguments.array_header(3);
+      it.value.encode(arguments);
+      arguments.sint(it.priority);
+      arguments.uint(it.serial);
+    }
+    saver.save(*this, arguments);
+  }
 
  protected:
   struct Item {
     Blob value;
     std::int64_t priority = 0;
-    unsigned deliveries = 0;
+    std::uint64_t serial = 0;  ///< in the order in which they came
   };
   /// Where a new item goes.
   virtual void place(Item item) { items_.push_back(std::move(item)); }
   /// An item that is handed out.
   virtual void taken(Call& /*call*/, const Item& /*item*/) {}
-  virtual void added(std::size_t /*items*/) {}
-  virtual void dropped(std::size_t /*items*/) {}
+  /// Is what was handed out gone with that? For a journal.
+  [[nodiscard]] virtual bool forgets_taken() const { return true; }
+  /// Those, too, that were handed out and may come back; these first.
+  [[nodiscard]] virtual std::vector<Item> all_items() const { return {items_.begin(), items_.end()}; }
 
   [[nodiscard]] bool is_full() const { return capacity_ != 0 && items_.size() >= capacity_; }
   void require_open() const {
@@ -48,8 +90,17 @@ class ServedQueue : public Sleeping {
     const bool has_room = wait(lock, call, deadline, [this] { return is_shut_down_ || !is_full(); });
     require_open();
     if (has_room) {
+      if (has_journal()) {
+        Encoder arguments;
+        arguments.array_header(3);
+        item.value.encode(arguments);
+        arguments.nil();
+        arguments.sint(item.priority);
+        write_ahead("put", arguments.bytes());
+      }
+      item.serial = ++last_serial_;
       place(std::move(item));
-      added(1);
+      ++unfinished_;
       changed_.notify_all();
     }
     call.out.boolean(has_room);
@@ -62,8 +113,14 @@ class ServedQueue : public Sleeping {
     const bool found = wait(lock, call, deadline, [this] { return is_shut_down_ || !items_.empty(); });
     if (items_.empty() && is_shut_down_) require_open();
     if (!found || items_.empty()) return call.out.nil();
+    if (has_journal() && forgets_taken()) {
+      Encoder arguments;
+      arguments.array_header(1);
+      arguments.sint(0);
+      write_ahead("get", arguments.bytes());
+    }
     call.out.array_header(1);
-    items_.front().value.encode(call.out);
+    call.give(items_.front().value);
     taken(call, items_.front());
     items_.pop_front();
     changed_.notify_all();
@@ -82,14 +139,19 @@ class ServedQueue : public Sleeping {
     call.arguments(1, "shutdown");
     const bool immediately = call.in.boolean();
     const Lock lock(mutex_);
-    is_shut_down_ = true;
-    if (immediately) {
-      dropped(items_.size());
-      items_.clear();
+    if (immediately) drop_items();
+    if (has_journal()) {
+      Encoder arguments;
+      arguments.array_header(1);
+      arguments.boolean(immediately && forgets_taken());
+      write_ahead("shutdown", arguments.bytes());
     }
+    is_shut_down_ = true;
     changed_.notify_all();
     call.out.nil();
   }
+
+  virtual void drop_items() { items_.clear(); }
 
   using M = Method<ServedQueue>;
   static constexpr std::array kMethods = {
@@ -100,6 +162,8 @@ class ServedQueue : public Sleeping {
   std::size_t capacity_ = 0;
   std::deque<Item> items_;
   bool is_shut_down_ = false;
+  std::size_t unfinished_ = 0;  ///< that were put, and not reported as done
+  std::uint64_t last_serial_ = 0;
 };
 
 class ServedPriorityQueue final : public ServedQueue {
@@ -125,12 +189,15 @@ class ServedJoinableQueue final : public ServedQueue {
     if (method == "unfinished") return unfinished(call);
     ServedQueue::call(method, call);
   }
+  void repeat(std::string_view method, Call& call) override {
+    if (method == "finished") return finished(call);
+    ServedQueue::repeat(method, call);
+  }
   void client_gone(const Client& client) override {
     const Lock lock(mutex_);
     const auto it = leased_.find(&client);
     if (it == leased_.end()) return;
     while (!it->second.empty()) {
-      ++it->second.back().deliveries;
       items_.push_front(std::move(it->second.back()));
       it->second.pop_back();
     }
@@ -140,20 +207,52 @@ class ServedJoinableQueue final : public ServedQueue {
 
  private:
   void taken(Call& call, const Item& item) override {
-    leased_[call.session.client().get()].push_back(item);
-    call.session.client()->remember(call.session.entry());
+    leased_[call.session->client().get()].push_back(item);
+    call.session->client()->remember(call.session->entry());
   }
-  void added(std::size_t items) override { unfinished_ += items; }
-  void dropped(std::size_t items) override { unfinished_ -= items; }
+  [[nodiscard]] bool forgets_taken() const override { return false; }
+  [[nodiscard]] std::vector<Item> all_items() const override {
+    std::vector<Item> all;
+    for (const auto& [client, items] : leased_) all.insert(all.end(), items.begin(), items.end());
+    std::ranges::sort(all, {}, &Item::serial);
+    all.insert(all.end(), items_.begin(), items_.end());
+    return all;
+  }
+  void drop_items() override {
+    while (!items_.empty()) {
+      finish(items_.front().serial);
+      items_.pop_front();
+    }
+  }
+  /// With the lock. `serial`: of the item, 0 if nobody knows which it is.
+  void finish(std::uint64_t serial) {
+    if (has_journal()) {
+      Encoder arguments;
+      arguments.array_header(1);
+      arguments.uint(serial);
+      write_ahead("finished", arguments.bytes());
+    }
+    --unfinished_;
+  }
+  /// From the journal, where nothing was handed out to anybody: [serial]
+  void finished(Call& call) {
+    call.arguments(1, "finished");
+    const std::uint64_t serial = call.in.uint();
+    const Lock lock(mutex_);
+    if (unfinished_ == 0) throw UsageError("a journal that says more items were done than put");
+    --unfinished_;
+    std::erase_if(items_, [serial](const Item& it) { return it.serial == serial; });
+  }
 
   void task_done(Call& call) {
     call.arguments(0, "task_done");
     const Lock lock(mutex_);
     if (unfinished_ == 0) throw UsageError("task_done() was called more often than items were taken");
-    --unfinished_;
     // The oldest of this client's; one that was taken elsewhere may be reported by anybody.
-    if (const auto it = leased_.find(call.session.client().get()); it != leased_.end() && !it->second.empty())
-      it->second.pop_front();
+    const auto it = leased_.find(call.session->client().get());
+    const bool is_ours = it != leased_.end() && !it->second.empty();
+    finish(is_ours ? it->second.front().serial : 0);
+    if (is_ours) it->second.pop_front();
     if (unfinished_ == 0) changed_.notify_all();
     call.out.nil();
   }
@@ -170,7 +269,6 @@ class ServedJoinableQueue final : public ServedQueue {
     call.out.uint(unfinished_);
   }
 
-  std::size_t unfinished_ = 0;
   std::unordered_map<const Client*, std::deque<Item>> leased_;
 };
 

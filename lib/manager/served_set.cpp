@@ -23,7 +23,20 @@ class ServedSet final : public Served {
     run_method(kMethods, *this, "set", method, call);
   }
 
+  void repeat(std::string_view method, Call& call) override { ServedSet::call(method, call); }
+  void save(Saver& saver) override {
+    const std::lock_guard lock(mutex_);
+    Encoder arguments;
+    arguments.array_header(1);
+    write(arguments);
+    saver.save(*this, arguments);
+  }
+
  private:
+  void write(Encoder& out) const {
+    out.array_header(values_.size());
+    for (const Blob& it : values_) it.encode(out);
+  }
   [[nodiscard]] static std::vector<Blob> take(Call& call) {
     std::vector<Blob> all;
     for (std::size_t left = call.in.array_header(); left > 0; --left) all.push_back(call.blob());
@@ -66,7 +79,7 @@ class ServedSet final : public Served {
     call.arguments(0, "pop");
     if (values_.empty()) return call.out.nil();
     call.out.array_header(1);
-    values_.front().encode(call.out);
+    call.give(values_.front());
     by_value_.erase(values_.front().bytes);
     values_.pop_front();
   }
@@ -82,8 +95,8 @@ class ServedSet final : public Served {
   }
   void snapshot(Call& call) {
     call.arguments(0, "snapshot");
-    call.out.array_header(values_.size());
-    for (const Blob& it : values_) it.encode(call.out);
+    write(call.out);
+    for (const Blob& it : values_) call.keep(it);
   }
   /// [values]: those too
   void update(Call& call) {
@@ -122,17 +135,17 @@ class ServedSet final : public Served {
 
   using M = Method<ServedSet>;
   static constexpr std::array kMethods = {
-      M{"add", &ServedSet::add},
-      M{"discard", &ServedSet::discard},
+      M{"add", &ServedSet::add, true},
+      M{"discard", &ServedSet::discard, true},
       M{"contains", &ServedSet::contains},
-      M{"pop", &ServedSet::pop},
+      M{"pop", &ServedSet::pop, true},
       M{"size", &ServedSet::size},
-      M{"clear", &ServedSet::clear},
+      M{"clear", &ServedSet::clear, true},
       M{"snapshot", &ServedSet::snapshot},
-      M{"update", &ServedSet::update},
-      M{"difference_update", &ServedSet::difference_update},
-      M{"intersection_update", &ServedSet::intersection_update},
-      M{"symmetric_difference_update", &ServedSet::symmetric_difference_update},
+      M{"update", &ServedSet::update, true},
+      M{"difference_update", &ServedSet::difference_update, true},
+      M{"intersection_update", &ServedSet::intersection_update, true},
+      M{"symmetric_difference_update", &ServedSet::symmetric_difference_update, true},
   };
 
   std::mutex mutex_;

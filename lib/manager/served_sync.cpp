@@ -23,6 +23,12 @@ class ServedSemaphore final : public Sleeping {
   void call(std::string_view method, Call& call) override {
     run_method(kMethods, *this, is_bounded_ ? "BoundedSemaphore" : "Semaphore", method, call);
   }
+  void save(Saver& saver) override {
+    Encoder arguments;
+    arguments.array_header(1);
+    arguments.uint(initial_);
+    saver.save(*this, arguments);
+  }
   void client_gone(const Client& client) override {
     const Lock lock(mutex_);
     const auto it = held_.find(&client);
@@ -42,8 +48,8 @@ class ServedSemaphore final : public Sleeping {
     if (got) {
       --value_;
       if (is_bounded_) {
-        ++held_[call.session.client().get()];
-        call.session.client()->remember(call.session.entry());
+        ++held_[call.session->client().get()];
+        call.session->client()->remember(call.session->entry());
       }
     }
     call.out.boolean(got);
@@ -57,7 +63,7 @@ class ServedSemaphore final : public Sleeping {
     if (is_bounded_ && count > initial_ - value_)
       throw ReleasedTooOften("a managed bounded semaphore was released above its initial value of " +
                              std::to_string(initial_));
-    for (std::uint32_t left = count; is_bounded_ && left > 0; --left) take_back(call.session.client().get());
+    for (std::uint32_t left = count; is_bounded_ && left > 0; --left) take_back(call.session->client().get());
     value_ += count;
     changed_.notify_all();
     call.out.nil();
@@ -90,6 +96,11 @@ class ServedEvent final : public Sleeping {
  public:
   explicit ServedEvent(Call& call) { call.arguments(0, "no arguments"); }
   void call(std::string_view method, Call& call) override { run_method(kMethods, *this, "Event", method, call); }
+  void save(Saver& saver) override {
+    Encoder arguments;
+    arguments.array_header(0);
+    saver.save(*this, arguments);
+  }
 
  private:
   void set(Call& call) {
@@ -140,6 +151,12 @@ class ServedBarrier final : public Sleeping {
     if (parties_ == 0) throw UsageError("a Barrier needs at least one party");
   }
   void call(std::string_view method, Call& call) override { run_method(kMethods, *this, "Barrier", method, call); }
+  void save(Saver& saver) override {
+    Encoder arguments;
+    arguments.array_header(1);
+    arguments.uint(parties_);
+    saver.save(*this, arguments);
+  }
   void client_gone(const Client& client) override {
     const Lock lock(mutex_);
     if (enrolled_.erase(&client) == 0 || client.has_left()) return;
@@ -161,8 +178,8 @@ class ServedBarrier final : public Sleeping {
     call.arguments(1, "wait");
     const Deadline deadline = call.deadline();
     Lock lock(mutex_);
-    enrolled_.insert(call.session.client().get());
-    call.session.client()->remember(call.session.entry());
+    enrolled_.insert(call.session->client().get());
+    call.session->client()->remember(call.session->entry());
     if (!wait(lock, call, deadline, [this] { return state_ == State::filling || state_ == State::broken; })) {
       shatter();
       throw_broken();
@@ -207,7 +224,7 @@ class ServedBarrier final : public Sleeping {
   void leave(Call& call) {
     call.arguments(0, "leave");
     const Lock lock(mutex_);
-    enrolled_.erase(call.session.client().get());
+    enrolled_.erase(call.session->client().get());
     call.out.nil();
   }
   void parties(Call& call) {

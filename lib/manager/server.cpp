@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <random>
 #include <utility>
 
@@ -28,6 +30,31 @@ std::uint64_t random_number() {
   return (static_cast<std::uint64_t>(device()) << 32) | device();
 }
 
+/// Clients come in crowds: all children of a program at once.
+constexpr int kBacklog = 1024;
+/// How long clients have, when the server ends, to read what has been said to them.
+constexpr std::chrono::milliseconds kLastWords{200};
+
+ListenerOptions with_backlog(ListenerOptions options) {
+  options.backlog = std::max(options.backlog, kBacklog);
+  return options;
+}
+
+/// Proxies of the server that was here before have its address; one that was told replaces it, unless it leaves the port open.
+ListenerOptions as_before(ListenerOptions options, const std::string& address) {
+  if (address.empty()) return options;
+  const TcpAddress* const wanted = options.address.tcp_address();
+  if (options.address == Address() || (wanted != nullptr && wanted->port == 0)) options.address = Address(address);
+  return options;
+}
+
+/// A Unix socket with a path of its own, and the same key.
+detail::ListenerCore side_door(ListenerOptions options, const std::string& before) {
+  options.address = before.empty() ? Address() : Address(before);
+  options.tls.reset();
+  return {with_backlog(std::move(options)), detail::kPayloadType<ManagerMessage>};
+}
+
 }  // namespace
 
 std::string domain_key() {
@@ -42,63 +69,138 @@ std::string domain_key() {
   return std::string(boot.data()) + ":" + std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino);
 }
 
-Server::Server(const ListenerOptions& options)
-    : listener_(options, detail::kPayloadType<ManagerMessage>),
+Server::Identity Server::identity_in(const Journal* journal) {
+  Identity found;
+  if (journal == nullptr) return found;
+  journal->read([&](Journal::Word word, Decoder& in) {
+    if (word == Journal::Word::identity) found = {in.uint(), std::string(in.str()), std::string(in.str())};
+  });
+  return found;
+}
+
+Encoder Server::identity() const {
+  Encoder record = Journal::begin(Journal::Word::identity, 3);
+  record.uint(objects_.server());
+  record.str(address_);
+  record.str(local_address());
+  return record;
+}
+
+Server::Server(const ListenerOptions& options, std::optional<Journal::Options> journal)
+    : journal_(journal ? std::make_unique<Journal>(*std::move(journal)) : nullptr),
+      before_(identity_in(journal_.get())),
+      listener_(as_before(with_backlog(options), before_.address), detail::kPayloadType<ManagerMessage>),
       address_(listener_.address().str()),
-      objects_(random_number(), address_, options.authkey),
-      stop_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      side_door_(listener_.address().tcp_address() != nullptr || options.tls
+                     ? std::optional(side_door(options, before_.local_address))
+                     : std::nullopt),
+      max_message_(options.max_message),
+      objects_(before_.server != 0 ? before_.server : random_number(), local_address(), options.authkey,
+               journal_.get()),
+      news_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       file_events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
-  if (!stop_event_) throw OsError(errno, "cannot make an event descriptor for a manager's server");
+  if (!news_) throw OsError(errno, "cannot make an event descriptor for a manager's server");
   if (file_events_ && ::inotify_add_watch(file_events_.get(), shm::domain_path({}).c_str(), IN_DELETE) < 0)
     file_events_.reset();
+  if (!journal_) return;
+  if (before_ != Identity{objects_.server(), address_, local_address()}) journal_->append(identity(), true);
+  objects_.restore();
 }
 
 Server::~Server() = default;
 
 void Server::stop() noexcept {
   is_stopping_ = true;
+  tell();
+}
+
+void Server::tell() noexcept {
   const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(stop_event_.get(), &one, sizeof one);
+  [[maybe_unused]] const ssize_t written = ::write(news_.get(), &one, sizeof one);
+}
+
+void Server::call_was_done() noexcept {
+  if (journal_ && journal_->is_due() && !is_told_of_journal_.exchange(true)) tell();
 }
 
 void Server::serve(int lifeline) {
+  bool is_exhausted = false;
   while (!is_stopping_) {
-    std::array<pollfd, 4> things{{{listener_.descriptor(), POLLIN, 0},
-                                  {stop_event_.get(), POLLIN, 0},
+    // Who could not be let in stands outside still: looking at the doors would not be a pause.
+    std::array<pollfd, 5> things{{{is_exhausted ? -1 : listener_.descriptor(), POLLIN, 0},
+                                  {news_.get(), POLLIN, 0},
                                   {file_events_ ? file_events_.get() : -1, POLLIN, 0},
-                                  {lifeline, POLLIN, 0}}};
+                                  {lifeline, POLLIN, 0},
+                                  {side_door_ && !is_exhausted ? side_door_->descriptor() : -1, POLLIN, 0}}};
     (void)::poll(things.data(), things.size(), kLookEveryMs);
     if (things[3].revents != 0) is_stopping_ = true;
+    if (things[1].revents != 0) {
+      std::uint64_t times = 0;
+      [[maybe_unused]] const ssize_t got = ::read(news_.get(), &times, sizeof times);
+    }
     if (things[2].revents != 0) read_file_events();
-    accept_all();
+    is_exhausted = !accept_all(listener_);
+    if (side_door_) is_exhausted = !accept_all(*side_door_) || is_exhausted;
     look_after_sessions();
+    look_after_journal();
   }
   listener_.close();
+  if (side_door_) side_door_->close();
   wake_all();
+  end_sessions();
+}
+
+void Server::look_after_journal() {
+  is_told_of_journal_ = false;
+  if (!journal_ || !journal_->is_due()) return;
+  try {
+    objects_.rewrite_journal(identity());
+  } catch (const OsError&) {
+    journal_->put_off();  // the old one goes on; whoever changes something is told if it cannot
+  }
+}
+
+void Server::end_sessions() {
   std::list<Thread> ending;
   {
     const std::lock_guard lock(mutex_);
     ending.swap(sessions_);
   }
   for (Thread& it : ending) it.session->interrupt();
-  for (Thread& it : ending) it.thread.join();
+  const auto patience = std::chrono::steady_clock::now() + kLastWords;
+  for (Thread& it : ending) {
+    const auto has_ended = [&] { return it.session->has_ended(); };
+    std::unique_lock lock(mutex_);
+    const bool is_over = ended_.wait_until(lock, patience, has_ended);
+    lock.unlock();
+    if (!is_over) it.session->read_for_client();
+    it.thread.join();
+  }
 }
 
-void Server::accept_all() {
+void Server::session_has_ended() {
+  const std::lock_guard lock(mutex_);
+  ended_.notify_all();
+}
+
+bool Server::accept_all(detail::ListenerCore& listener) {
   for (;;) {
     try {
-      std::optional<detail::ConnectionCore> connection = listener_.accept(Deadline::now());
-      if (!connection) return;
+      std::optional<detail::ConnectionCore> connection = listener.accept(Deadline::now());
+      if (!connection) return true;
       const std::lock_guard lock(mutex_);
-      auto session = std::make_unique<Session>(*this, *std::move(connection));
-      std::thread thread([session = session.get()] { session->run(); });
-      sessions_.push_back({std::move(session), std::move(thread)});
+      sessions_.push_back({std::make_unique<Session>(*this, *std::move(connection)), {}});
+      Thread& fresh = sessions_.back();
+      try {
+        fresh.thread = std::thread([session = fresh.session.get()] { session->run(); });
+      } catch (const std::system_error&) {
+        sessions_.pop_back();  // its client sees the end of the connection
+        throw;
+      }
     } catch (const RuntimeError&) {
       continue;  // one client that has no key, is late, or speaks something else; it was told
-    } catch (const OsError&) {
-      return;  // no descriptors, no memory: later
     } catch (const std::system_error&) {
-      return;  // no thread could be made: the connection ends, and its client is told
+      return false;  // no descriptors, no memory, no threads: later
     }
   }
 }

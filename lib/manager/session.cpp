@@ -59,25 +59,29 @@ void Client::release(std::uint64_t object) {
 
 // --- Session -------------------------------------------------------------------------------------------------------------
 
-/// [version, client, pid, domain] → [version, server, local?, pipe or nil]; over a socket, if there is a pipe, then: true if the
-/// client has opened it.
+/// [version, client, pid, domain, max_message] → [version, server, local?, pipe or nil, max_message]; over a socket, if there is a
+/// pipe, then: true if the client has opened it.
 bool Session::greet() {
   const Deadline deadline = Deadline::after(kHelloTimeout);
   detail::Received message;
   if (!connection_.receive(message, deadline)) return false;
   Decoder in(message.bytes(), message.descriptors());
-  in.expect_array(4, "the greeting of a manager's client");
+  const std::size_t parts = in.array_header();
   const auto version = in.integer<std::uint32_t>();
+  if (version == kProtocol && parts != 5)
+    in.fail("the greeting of a manager's client", std::to_string(parts) + " parts");
   const std::string id(in.str());
   const std::int64_t pid = in.sint();
   is_local_ = in.str() == domain_key();
+  if (version == kProtocol) longest_answer_ = in.uint();
   Encoder out;
-  out.array_header(4);
+  out.array_header(5);
   out.uint(kProtocol);
   out.uint(server_.id());
   out.boolean(is_local_);
   if (version != kProtocol || !is_local_) {
     out.nil();
+    out.uint(server_.max_message());
     send(connection_, out);
     if (version != kProtocol) return false;
     client_ = server_.join(id, pid);
@@ -91,13 +95,16 @@ bool Session::greet() {
   }
   if (pipe) out.str(pipe->second.handle().str());
   else out.nil();
+  out.uint(server_.max_message());
   send(connection_, out);
   if (pipe) {
     detail::Received answer;
     if (!connection_.receive(answer, deadline)) return false;
     Decoder last(answer.bytes());
     if (last.boolean()) {
+      const std::lock_guard lock(line_mutex_);
       other_end_ = pipe->second.handle().str();
+      socket_ = -1;
       connection_ = std::move(pipe->first);
     }
   }
@@ -106,61 +113,77 @@ bool Session::greet() {
 }
 
 void Session::run() {
+  {
+    const std::lock_guard lock(line_mutex_);
+    socket_ = connection_.transport().descriptor();
+  }
   bool is_greeted = false;
   try {
-    is_greeted = greet();
-  } catch (const Error&) {
-    is_greeted = false;  // it left, or speaks something else: nobody to talk to
+    if (!server_.is_stopping()) is_greeted = greet();
+  } catch (const std::exception&) {
+    is_greeted = false;  // it left, or speaks something else, or says more than there is memory for: nobody to talk to
   }
   if (is_greeted) {
-    {
-      const std::lock_guard lock(line_mutex_);
-      if (other_end_.empty()) socket_ = connection_.transport().descriptor();
-      line_ = std::make_shared<call::Line>(
-          std::move(connection_),
-          [this](call::Line& /*line*/, const call::Line::Asked& asked, Decoder& in, Encoder& out) {
-            return act(asked, in, out);
-          },
-          [](const std::exception_ptr& /*why*/) {
-            return std::make_exception_ptr(PeerGone("the client of this manager has left"));
-          });
-    }
-    if (!server_.is_stopping()) line_->serve();
-    {
-      const std::lock_guard lock(line_mutex_);
-      socket_ = -1;
-      other_end_.clear();
-    }
-    is_gone_ = true;
-    if (line_->over()) client_->tear();
-    {
-      const std::lock_guard lock(line_mutex_);
-      line_.reset();
-    }
-    kept_.clear();
-    entry_.reset();
-    server_.leave(client_);
+    converse();
   } else {
+    const std::lock_guard lock(line_mutex_);
+    socket_ = -1;
     connection_.close();
   }
   has_ended_ = true;
+  server_.session_has_ended();
+}
+
+void Session::converse() {
+  {
+    const std::lock_guard lock(line_mutex_);
+    line_ = std::make_shared<call::Line>(
+        std::move(connection_),
+        [this](call::Line& /*line*/, const call::Line::Asked& asked, Decoder& in, Encoder& out) {
+          return act(asked, in, out);
+        },
+        [](const std::exception_ptr& /*why*/) {
+          return std::make_exception_ptr(PeerGone("the client of this manager has left"));
+        });
+    line_->limit_messages(server_.max_message(), longest_answer_);
+  }
+  if (!server_.is_stopping()) line_->serve();
+  {
+    const std::lock_guard lock(line_mutex_);
+    socket_ = -1;
+    other_end_.clear();
+  }
+  is_gone_ = true;
+  if (line_->over()) client_->tear();
+  {
+    const std::lock_guard lock(line_mutex_);
+    line_.reset();
+  }
+  kept_.clear();
+  entry_.reset();
+  server_.leave(client_);
 }
 
 std::shared_ptr<const void> Session::act(const call::Line::Asked& asked, Decoder& in, Encoder& out) {
   kept_.clear();
-  Call call{server_.objects(), *this, in, out};
+  require_client(*this);  // at the end of the server nothing new is begun
+  Call call{server_.objects(), this, in, out};
   if (asked.object == 0) {
     run_face(server_, asked.name, call);
     return nullptr;
   }
   entry_ = server_.objects().find(asked.object);
   struct Done {
-    std::shared_ptr<Entry>& entry;
-    ~Done() { entry.reset(); }
-  } const done{entry_};
+    Session& session;
+    ~Done() {
+      session.entry_.reset();
+      session.server_.call_was_done();
+    }
+  } const done{*this};
   if (!asked.name.empty()) {
     entry_->served->call(asked.name, call);
-    return std::move(call.kept);
+    if (call.kept.empty()) return nullptr;
+    return std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(call.kept));
   }
   if (asked.method == nullptr) throw UsageError("a call that names no method");
   const detail::Invoke invoke = asked.method->function();
@@ -207,12 +230,37 @@ void Session::interrupt() noexcept {
     // What waits for the client reads this in its place.
     detail::ConnectionCore in_place =
         detail::ConnectionCore::open(Handle(other_end_), detail::kPayloadType<ManagerMessage>);
-    Encoder stop;
-    stop.array_header(1);
-    stop.uint(4);
-    (void)in_place.send(stop.bytes(), {}, Deadline::now());
+    (void)say_stop_for(in_place);
   } catch (const Error&) {
     return;  // the client is gone: so will be the session
+  }
+}
+
+bool Session::say_stop_for(detail::ConnectionCore& client) {
+  Encoder stop;
+  stop.array_header(1);
+  stop.uint(4);
+  return client.send(stop.bytes(), {}, Deadline::now());
+}
+
+void Session::read_for_client() noexcept {
+  std::string end;
+  {
+    const std::lock_guard lock(line_mutex_);
+    end = other_end_;
+  }
+  if (end.empty()) return;  // a socket was shut down: nobody can wait for it
+  try {
+    detail::ConnectionCore in_place = detail::ConnectionCore::open(Handle(end), detail::kPayloadType<ManagerMessage>);
+    detail::Received answer;
+    // There may have been no room for the stop before, behind requests that it has not read.
+    bool is_told = false;
+    while (!has_ended_) {
+      if (!is_told) is_told = say_stop_for(in_place);
+      (void)in_place.receive(answer, Deadline::after(std::chrono::milliseconds(10)));
+    }
+  } catch (const Error&) {
+    return;  // it has ended
   }
 }
 
@@ -220,7 +268,7 @@ Asleep::Asleep(Session& session) noexcept : session_(session) { session_.is_asle
 Asleep::~Asleep() { session_.is_asleep_ = false; }
 
 void require_client(const Session& session) {
-  if (session.server().is_stopping()) throw PeerGone("the manager's server ends");
+  if (session.server().is_stopping()) throw ManagerDied("the manager's server ends");
   if (session.is_gone()) throw PeerGone("the client of this call is gone");
 }
 

@@ -76,11 +76,15 @@ class Session {
   [[nodiscard]] bool look_after();
   /// Ends the conversation from another thread.
   void interrupt() noexcept;
+  /// After interrupt(): takes the answers that the client does not, until the conversation has ended.
+  void read_for_client() noexcept;
   [[nodiscard]] bool has_ended() const noexcept { return has_ended_.load(); }
 
  private:
   friend class Asleep;
   [[nodiscard]] bool greet();
+  void converse();
+  [[nodiscard]] bool say_stop_for(detail::ConnectionCore& client);
   std::shared_ptr<const void> act(const call::Line::Asked& asked, Decoder& in, Encoder& out);
 
   Server& server_;
@@ -90,7 +94,8 @@ class Session {
   std::shared_ptr<call::Line> line_;
   std::mutex line_mutex_;
   std::string other_end_;  ///< of a pipe: the handle of the client's end
-  int socket_ = -1;        ///< of a socket: its descriptor, as long as line_ is there
+  int socket_ = -1;        ///< of a socket: its descriptor, as long as it is open
+  std::uint64_t longest_answer_ = 0;
   std::uint64_t owner_ = 0;
   std::shared_ptr<Entry> entry_;
   std::vector<detail::Object> kept_;  ///< tokens in the last answer

@@ -2,9 +2,11 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 
@@ -15,8 +17,22 @@
 namespace brood::inline v1::net {
 namespace {
 
-/// As many can take their time at once without holding up others.
-constexpr std::size_t kMostClients = 64;
+/// As many are inside at once, if that takes no more than a quarter of the descriptors that this process may have.
+constexpr std::size_t kMostClients = 256;
+constexpr std::size_t kFewestClients = 8;
+/// Who has begun to talk has so long without being disturbed. It is a few round trips.
+constexpr std::chrono::seconds kUndisturbed{1};
+
+std::size_t most_clients() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kFewestClients;
+  return std::clamp<std::size_t>(limit.rlim_cur / 4, kFewestClients, kMostClients);
+}
+
+bool is_readable(int fd) noexcept {
+  pollfd thing{fd, POLLIN, 0};
+  return ::poll(&thing, 1, 0) > 0;
+}
 
 std::uint32_t epoll_events(short events) noexcept {
   return ((events & POLLIN) != 0 ? EPOLLIN : 0U) | ((events & POLLOUT) != 0 ? EPOLLOUT : 0U);
@@ -43,11 +59,14 @@ Door::Client::Client(const Door& door, base::UniqueFd socket, Place place)
       stream(door.tls_ ? door.tls_->wrap(std::move(socket), {}) : plain_stream(std::move(socket))),
       greeting(*stream, door.terms_, Role::listener, label),
       until(Deadline::after(door.handshake_timeout_)),
-      from(place) {}
+      may_leave(Deadline::after(kUndisturbed)),
+      from(place),
+      has_spoken(is_readable(stream->socket())) {}
 
 Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& type)
     : terms_(terms_of(options.authkey, options.digest, options.max_message, options.handshake_timeout, type)),
-      handshake_timeout_(options.handshake_timeout) {
+      handshake_timeout_(options.handshake_timeout),
+      most_clients_(most_clients()) {
   if (options.backlog < 0) throw UsageError("backlog is negative: " + std::to_string(options.backlog));
   if (options.tls) tls_.emplace(*options.tls, Role::listener);
   // If this does not come to its end, nothing stays behind.
@@ -134,9 +153,31 @@ int Door::descriptor() {
   return epoll_.get();
 }
 
+bool Door::somebody_waits() const { return is_readable(socket_.get()); }
+
+Door::Clients::iterator Door::least_wanted() {
+  const auto silent = std::ranges::find_if(clients_, [](const Client& client) { return !client.has_spoken; });
+  if (silent != clients_.end()) return silent;
+  const bool is_due = !clients_.empty() && clients_.front().may_leave.passed();
+  return is_due ? clients_.begin() : clients_.end();
+}
+
+void Door::dismiss(Clients::iterator client) {
+  const std::string label = client->label;
+  const bool has_spoken = client->has_spoken;
+  clients_.erase(client);
+  throw HandshakeTimeout(label + (has_spoken ? ": a client was slow in its handshake" : ": a client said nothing") +
+                         ", and had to make room for others");
+}
+
 bool Door::let_one_in() {
-  watch_listener(clients_.size() < kMostClients);
-  if (!listener_is_watched_) return false;
+  if (clients_.size() >= most_clients_) {
+    const auto leaving = least_wanted();
+    watch_listener(leaving != clients_.end());
+    if (leaving == clients_.end() || !somebody_waits()) return false;
+    dismiss(leaving);
+  }
+  watch_listener(true);
   for (;;) {
     Place from;
     from.size = sizeof from.storage;
@@ -154,17 +195,23 @@ bool Door::let_one_in() {
         case EHOSTUNREACH:
         case ENETUNREACH:
         case ENETDOWN: continue;
+        case EMFILE:
+        case ENFILE: {
+          const int why = errno;
+          if (const auto leaving = least_wanted(); leaving != clients_.end()) dismiss(leaving);
+          throw OsError(why, "accept at " + address_.str());
+        }
         default: throw OsError(errno, "accept at " + address_.str());
       }
     }
     tune(socket.get());
     clients_.emplace_back(*this, std::move(socket), from);
+    clients_.back().self = std::prev(clients_.end());
     return true;
   }
 }
 
-/// True if it is through.
-bool Door::go_on_with(Client& client) {
+bool Door::step(Client& client) {
   const Io io = client.greeting.step();
   if (io.is == Io::Is::done) return true;
   if (client.until.passed()) {
@@ -173,12 +220,23 @@ bool Door::go_on_with(Client& client) {
                            " s (handshake_timeout)");
   }
   if (client.events == io.events) return false;
-  epoll_event event{.events = epoll_events(io.events), .data = {}};
+  epoll_event event{.events = epoll_events(io.events), .data = {.ptr = &client}};
   const int how = client.events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
   if (::epoll_ctl(epoll_.get(), how, client.stream->socket(), &event) != 0)
     throw OsError(errno, "epoll_ctl of a client");
   client.events = io.events;
   return false;
+}
+
+std::unique_ptr<channel::Transport> Door::go_on_with(Clients::iterator client) {
+  bool is_through = false;
+  try {
+    is_through = step(*client);
+  } catch (...) {  // passed on; this client is over, the others go on
+    clients_.erase(client);
+    throw;
+  }
+  return is_through ? welcome(client) : nullptr;
 }
 
 std::unique_ptr<channel::Transport> Door::welcome(Clients::iterator client) {
@@ -191,17 +249,20 @@ std::unique_ptr<channel::Transport> Door::welcome(Clients::iterator client) {
   return transport;
 }
 
+/// Who has nothing new to say costs nothing here, however many they are.
 std::unique_ptr<channel::Transport> Door::go_on_with_clients() {
-  for (auto client = clients_.begin(); client != clients_.end();) {
-    const auto current = client++;
-    bool is_through = false;
-    try {
-      is_through = go_on_with(*current);
-    } catch (...) {  // passed on; this client is over, the others go on
-      clients_.erase(current);
-      throw;
-    }
-    if (is_through) return welcome(current);
+  // All have the same time: those that came first run out of it first.
+  while (!clients_.empty() && clients_.front().until.passed()) {
+    if (auto transport = go_on_with(clients_.begin())) return transport;
+  }
+  std::array<epoll_event, 64> ready;
+  const int count = ::epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), 0);
+  for (int i = 0; i < count; ++i) {
+    auto* const client = static_cast<Client*>(ready[static_cast<std::size_t>(i)].data.ptr);
+    if (client == nullptr) continue;  // the listening socket
+    if ((ready[static_cast<std::size_t>(i)].events & EPOLLIN) != 0) client->has_spoken = true;
+    // Whoever is behind this one, if we leave here, is ready the next time as well.
+    if (auto transport = go_on_with(client->self)) return transport;
   }
   return nullptr;
 }
@@ -211,13 +272,16 @@ std::unique_ptr<channel::Transport> Door::accept(Deadline deadline) {
   const InTurn turn(turn_, deadline);
   if (!turn) return nullptr;
   for (;;) {
-    do {
-      if (auto transport = go_on_with_clients()) return transport;
-    } while (let_one_in());
+    if (auto transport = go_on_with_clients()) return transport;
+    while (let_one_in()) {
+      if (auto transport = go_on_with(std::prev(clients_.end()))) return transport;
+    }
     if (deadline.passed()) return nullptr;
     Deadline until = deadline;
-    for (const Client& client : clients_) {
-      if (client.until.at_ns() < until.at_ns()) until = client.until;
+    if (!clients_.empty()) {
+      const Client& oldest = clients_.front();
+      if (oldest.until.at_ns() < until.at_ns()) until = oldest.until;
+      if (!listener_is_watched_ && oldest.may_leave.at_ns() < until.at_ns()) until = oldest.may_leave;
     }
     (void)wait_until_ready(epoll_.get(), POLLIN, until);
   }

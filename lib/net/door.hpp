@@ -37,8 +37,11 @@ class Door {
     std::unique_ptr<Stream> stream;
     Greeting greeting;
     Deadline until;
+    Deadline may_leave;  ///< from then on it gives up its place if somebody waits outside
     Place from;
     short events = 0;
+    bool has_spoken = false;
+    std::list<Client>::iterator self;
   };
   using Clients = std::list<Client>;
 
@@ -49,15 +52,22 @@ class Door {
   void listen_at(const Place& place, int backlog);
   void watch();
   void watch_listener(bool on);
-  /// False if nobody waits outside, or enough are inside.
+  /// False if nobody waits outside, or too many are inside. Errors: of one who was asked to leave instead.
   bool let_one_in();
+  [[nodiscard]] bool somebody_waits() const;
+  /// Whoever should leave for another: one that has not said a word, or has had its time. None: end().
+  [[nodiscard]] Clients::iterator least_wanted();
+  [[noreturn]] void dismiss(Clients::iterator client);
   /// The first who is through. Errors: of the first who will never be; it is out.
   [[nodiscard]] std::unique_ptr<channel::Transport> go_on_with_clients();
-  [[nodiscard]] bool go_on_with(Client& client);
+  [[nodiscard]] std::unique_ptr<channel::Transport> go_on_with(Clients::iterator client);
+  /// True if it is through.
+  [[nodiscard]] bool step(Client& client);
   [[nodiscard]] std::unique_ptr<channel::Transport> welcome(Clients::iterator client);
 
   const Terms terms_;
   const std::chrono::nanoseconds handshake_timeout_;
+  const std::size_t most_clients_;
   std::optional<TlsContext> tls_;
   base::UniqueFd socket_;
   SocketFile file_;
@@ -67,7 +77,7 @@ class Door {
   // Of whoever has the turn.
   base::UniqueFd epoll_;
   bool listener_is_watched_ = false;
-  Clients clients_;
+  Clients clients_;  ///< in the order in which they came
   std::optional<Place> last_accepted_;
 };
 

@@ -47,6 +47,8 @@ class SocketFile {
   [[nodiscard]] static SocketFile bind(int socket, const std::string& path);
   /// The same, to a new path in a directory of this user.
   [[nodiscard]] static SocketFile bind_to_new(int socket);
+  /// The same, of this name; empty: of a new one. Errors: also AddressInUse.
+  [[nodiscard]] static SocketFile bind_in_own_directory(int socket, const std::string& name);
   void remove() noexcept;
 
  private:

@@ -88,6 +88,9 @@ std::string socket_directory() {
 }  // namespace
 
 SocketFile SocketFile::bind(int socket, const std::string& path) {
+  // A path that was made there once: the directory may have gone since.
+  const std::string own = socket_directory() + '/';
+  if (path.starts_with(own)) return bind_in_own_directory(socket, path.substr(own.size()));
   int error = try_bind(socket, path);
   if (error == EADDRINUSE) {
     // Locked: of two who find a dead socket the second must not remove what the first has bound by then.
@@ -107,7 +110,9 @@ SocketFile SocketFile::bind(int socket, const std::string& path) {
   return file;
 }
 
-SocketFile SocketFile::bind_to_new(int socket) {
+SocketFile SocketFile::bind_to_new(int socket) { return bind_in_own_directory(socket, {}); }
+
+SocketFile SocketFile::bind_in_own_directory(int socket, const std::string& name) {
   const std::string directory = socket_directory();
   for (;;) {
     if (const int error = os::ensure_private_directory(directory.c_str()); error != 0) {
@@ -120,9 +125,9 @@ SocketFile SocketFile::bind_to_new(int socket) {
     struct stat st {};
     if (::fstat(lock.get(), &st) != 0 || st.st_nlink == 0) continue;
     sweep(directory);
-    const std::string path = directory + '/' + base::hex16(os::random_u64());
+    const std::string path = directory + '/' + (name.empty() ? base::hex16(os::random_u64()) : name);
     const int error = try_bind(socket, path);
-    if (error == EADDRINUSE) continue;
+    if (error == EADDRINUSE && name.empty()) continue;
     if (error != 0) throw_bind(error, path);
     SocketFile file;
     file.path_ = path;

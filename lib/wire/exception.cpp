@@ -142,17 +142,19 @@ std::exception_ptr make_of_one_number(Decoder& in, RemoteError::Facts facts, boo
   return make_remote<E>(E(""), std::move(facts), is_exact);
 }
 
+template <class E>  // OwnerDied, ContainerDamaged
 void encode_dead_pid(Encoder& out, const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
-  } catch (const OwnerDied& known) {
+  } catch (const E& known) {
     out.sint(known.dead_pid());
   }
 }
-std::exception_ptr make_owner_died(Decoder& in, RemoteError::Facts facts, bool is_exact) {
+template <class E>
+std::exception_ptr make_with_dead_pid(Decoder& in, RemoteError::Facts facts, bool is_exact) {
   const std::int64_t pid = in.sint();
-  const OwnerDied error(facts.message, pid);
-  return make_remote<OwnerDied>(error, std::move(facts), is_exact);
+  const E error(facts.message, pid);
+  return make_remote<E>(error, std::move(facts), is_exact);
 }
 
 template <class E>  // PeerGone and its kinds
@@ -216,13 +218,15 @@ std::span<const ExceptionType> known_types() {
       code_type<AddressInUse>(&make_of_one_number<AddressInUse>),
       code_type<ConnectionRefused>(&make_with_number<ConnectionRefused>), code_type<OsError>(&make_os_error),
       text_type<HandleError>(), text_type<TypeMismatch>(), text_type<DecodeError>(), text_type<AlreadyExists>(),
-      exception_type<OwnerDied>(&encode_dead_pid, &make_owner_died), text_type<BrokenBarrier>(),
-      text_type<QueueClosed>(), text_type<ConnectionClosed>(), text_type<ListenerClosed>(),
+      exception_type<OwnerDied>(&encode_dead_pid<OwnerDied>, &make_with_dead_pid<OwnerDied>),
+      exception_type<ContainerDamaged>(&encode_dead_pid<ContainerDamaged>, &make_with_dead_pid<ContainerDamaged>),
+      text_type<BrokenBarrier>(), text_type<QueueClosed>(), text_type<ConnectionClosed>(), text_type<ListenerClosed>(),
       text_type<HandshakeTimeout>(), text_type<TimeoutError>(), text_type<AuthenticationError>(),
       text_type<ConnectionReset>(), text_type<EndOfFile>(),
       exception_type<BufferTooShort>(&encode_message, &make_buffer_too_short), text_type<MessageTooLong>(),
       text_type<Empty>(), text_type<Full>(), text_type<StartError>(), text_type<CancelledError>(),
-      ending_type<BrokenPipe>(), ending_type<BrokenMessage>(), ending_type<PeerGone>(), text_type<RuntimeError>(),
+      ending_type<BrokenPipe>(), ending_type<BrokenMessage>(), ending_type<ManagerDied>(), ending_type<PeerGone>(),
+      text_type<RuntimeError>(),
       // the standard's
       text_type<std::invalid_argument>(), text_type<std::domain_error>(), text_type<std::length_error>(),
       text_type<std::out_of_range>(), text_type<std::logic_error>(), text_type<std::range_error>(),

@@ -12,6 +12,7 @@
 
 #include "brood/listener.hpp"
 #include "manager/manager_support.hpp"
+#include "net/certificate.hpp"
 
 namespace {
 
@@ -128,6 +129,82 @@ TEST_F(Processes, OverTcpWithAKey) {
   EXPECT_EQ(list.size(), 1U) << "the server goes on for the others";
 }
 
+brood::TlsOptions shown() {
+  return {.certificate_file = nets::own_certificate().file, .key_file = nets::own_certificate().key};
+}
+brood::TlsOptions trusting() { return {.ca_file = nets::own_certificate().file, .server_name = "localhost"}; }
+
+std::string elsewhere_domain() { return "BROOD_DOMAIN=/dev/shm/brood-test-elsewhere-" + std::to_string(::getpid()); }
+
+TEST_P(Company, OverTcpWithTls) {
+  brood::Manager secure({.address = brood::TcpAddress{"127.0.0.1", 0},
+                         .authkey = "secret",
+                         .tls = shown(),
+                         .process = {.start_method = GetParam()}});
+  auto list = secure.list<int>({1});
+  auto of_lists = secure.dict<std::string, brood::ListProxy<int>>();
+  of_lists.set("list", secure.list<int>({1, 2}));
+  secure.publish("dict", of_lists);
+  // A child gets in without certificates: it is of the server's domain, and comes by another door, as we did.
+  auto child = make(
+      [](const brood::ListProxy<int>& there) {
+        there.append(2);
+        auto of_the_child = there;
+        of_the_child.append(3);
+      },
+      list);
+  child.start();
+  child.join();
+  EXPECT_EQ(child.exitcode(), 0);
+  EXPECT_EQ(list.snapshot(), (std::vector{1, 2, 3}));
+  ASSERT_NE(secure.address().tcp_address(), nullptr) << "what others are told";
+  const auto elsewhere = run_program(test_program("elsewhere"), {secure.address().str(), nets::own_certificate().file},
+                                     {.environment = {elsewhere_domain()}});
+  EXPECT_EQ(elsewhere.code, 0) << elsewhere.err;
+}
+
+TEST_F(Processes, ClientsAndServersAskForEachOthersCertificates) {
+  brood::ManagerServer server({.address = brood::TcpAddress{"127.0.0.1", 0}, .authkey = "secret", .tls = shown()});
+  std::thread serving([&] { server.serve_forever(); });
+  {
+    brood::ManagerClient client(server.address(), {.authkey = "secret", .tls = trusting()});
+    auto list = client.list<int>({1});
+    EXPECT_EQ(list.at(0), 1);
+    // In the clear, with the wrong key, with nobody's word for the certificate, for another name.
+    EXPECT_THROW(brood::ManagerClient(server.address(), {.authkey = "secret"}), brood::Error);
+    EXPECT_THROW(brood::ManagerClient(server.address(), {.authkey = "wrong", .tls = trusting()}),
+                 brood::AuthenticationError);
+    EXPECT_THROW(brood::ManagerClient(server.address(), {.authkey = "secret", .tls = brood::TlsOptions{}}),
+                 brood::AuthenticationError);
+    brood::TlsOptions other_name = trusting();
+    other_name.server_name = "elsewhere";
+    EXPECT_THROW(brood::ManagerClient(server.address(), {.authkey = "secret", .tls = other_name}),
+                 brood::AuthenticationError);
+    EXPECT_EQ(list.size(), 1U);
+  }
+  server.stop();
+  serving.join();
+}
+
+/// Another domain stands for another machine: nothing is shared with it but the network.
+TEST_F(Processes, ClientsFromElsewhereHaveProxiesTooAndKeepObjectsAlive) {
+  brood::Manager manager({.address = brood::TcpAddress{"127.0.0.1", 0}, .authkey = "secret"});
+  auto of_lists = manager.dict<std::string, brood::ListProxy<int>>();
+  {
+    auto list = manager.list<int>({1, 2});
+    of_lists.set("list", list);
+  }
+  manager.publish("dict", of_lists);
+  const auto elsewhere =
+      run_program(test_program("elsewhere"), {manager.address().str()}, {.environment = {elsewhere_domain()}});
+  EXPECT_EQ(elsewhere.code, 0) << elsewhere.err;
+  EXPECT_EQ(of_lists.at("list").snapshot(), (std::vector{1, 2, 3}));
+  EXPECT_EQ(of_lists.at("another").snapshot(), std::vector{4});
+  of_lists.clear();
+  // What the other one referred to is gone with it.
+  until([&] { return manager.object_count() == 1; });
+}
+
 TEST_P(Company, ProxiesKeepTheKeyOfTheirServer) {
   brood::Manager other({.authkey = "a key of its own", .process = {.start_method = GetParam()}});
   auto list = other.list<int>();
@@ -202,7 +279,7 @@ TEST_F(Processes, AServerInThisProcess) {
     auto list = client.list<int>({1, 2});
     EXPECT_EQ(list.size(), 2U);
     auto queue = client.queue<int>();
-    std::thread sleeper([&] { EXPECT_THROW((void)queue.get(), brood::PeerGone); });
+    std::thread sleeper([&] { EXPECT_THROW((void)queue.get(), brood::ManagerDied); });
     until([&] { return client.object_count() == 2; });
     server.stop();
     sleeper.join();

@@ -335,27 +335,60 @@ TEST_F(Handshake, EachByteDoesNotBuyMoreTime) {
   }
 }
 
+/// One of ours comes, and others must leave for it: how many did.
+int expect_good_among_others(brood::Listener<int>& listener) {
+  std::thread client([&] {
+    auto mine = brood::connect<int>(listener.address(), {.authkey = "key"});
+    EXPECT_EQ(mine.recv(), 1);
+  });
+  for (int gone = 0;; ++gone) {
+    try {
+      listener.accept().send(1);
+      client.join();
+      return gone;
+    } catch (const brood::HandshakeTimeout& error) {
+      EXPECT_NE(std::string(error.what()).find("make room"), std::string::npos) << error.what();
+    }
+  }
+}
+/// Everybody who has to leave does; how many.
+int let_go_of(brood::Listener<int>& listener) {
+  for (int gone = 0;; ++gone) {
+    try {
+      EXPECT_FALSE(listener.try_accept().has_value());
+      return gone;
+    } catch (const brood::EndOfFile&) {
+      continue;
+    } catch (const brood::HandshakeTimeout&) {
+      continue;
+    }
+  }
+}
+
 TEST_F(Handshake, ManySilentClientsHoldUpNobody) {
-  brood::Listener<int> listener({.authkey = "key", .handshake_timeout = 1h});
+  brood::Listener<int> listener({.backlog = 1000, .authkey = "key", .handshake_timeout = 1h});
   std::vector<RawPeer> silent;
   for (int i = 0; i < 60; ++i) silent.emplace_back(listener.address());
   EXPECT_FALSE(listener.try_accept().has_value());
   expect_good(listener, {.authkey = "key"});
-  // More than it lets in at once: they wait outside, and come in when others leave.
-  for (int i = 0; i < 10; ++i) silent.emplace_back(listener.address());
-  EXPECT_FALSE(listener.try_accept().has_value());
-  int gone = 0;
+  // More than it lets in at once: the oldest make room.
+  for (int i = 0; i < 500; ++i) silent.emplace_back(listener.address());
+  EXPECT_EQ(let_go_of(listener), 500 + 60 - 256);
+  EXPECT_EQ(expect_good_among_others(listener), 1);
   silent.clear();
-  for (;;) {
-    try {
-      EXPECT_FALSE(listener.try_accept().has_value());
-      break;
-    } catch (const brood::EndOfFile&) {
-      ++gone;
-    }
-  }
-  EXPECT_EQ(gone, 70);
+  EXPECT_LE(let_go_of(listener), 256);
   expect_good(listener, {.authkey = "key"});
+}
+
+TEST_F(Handshake, ManyWhoStopInTheMiddleMakeRoomInTheirTurn) {
+  brood::Listener<int> listener({.backlog = 1000, .authkey = "key", .handshake_timeout = 1h});
+  std::vector<RawPeer> slow;
+  for (int i = 0; i < 300; ++i) {
+    slow.emplace_back(listener.address());
+    slow.back().hello(true);
+  }
+  EXPECT_EQ(let_go_of(listener), 0) << "each has its second";
+  EXPECT_EQ(expect_good_among_others(listener), 300 + 1 - 256);
 }
 
 TEST_F(Handshake, AClientIsNotHeldUpForEver) {

@@ -183,7 +183,9 @@ TEST(RemoteException, TypesOfBroodArriveAsThemselves) {
   expect_same_of_texts<UsageError, NotOwner, ReleasedTooOften, NotStarted, WrongDirection, RuntimeError, HandleError,
                        TypeMismatch, DecodeError, AlreadyExists, BrokenBarrier, QueueClosed, ConnectionClosed,
                        ListenerClosed, TimeoutError, HandshakeTimeout, AuthenticationError, EndOfFile, ConnectionReset,
-                       MessageTooLong, Empty, Full, StartError, CancelledError, PeerGone, BrokenPipe, BrokenMessage>();
+                       MessageTooLong, Empty, Full, StartError, CancelledError, PeerGone, BrokenPipe, BrokenMessage,
+                       ManagerDied>();
+
   expect_same(TimeoutError("x"), "brood::TimeoutError");
 }
 
@@ -210,6 +212,7 @@ TEST(RemoteException, CodesArrive) {
 
 TEST(RemoteException, WhoDiedArrives) {
   EXPECT_EQ(expect_same(brood::OwnerDied("lock", 77)).error->dead_pid(), 77);
+  EXPECT_EQ(expect_same(brood::ContainerDamaged("map", 77)).error->dead_pid(), 77);
   const auto gone = expect_same(brood::PeerGone("host", 78, -9));
   EXPECT_EQ(gone.error->pid(), 78);
   EXPECT_EQ(gone.error->exitcode(), -9);

@@ -1,0 +1,45 @@
+// A client of a manager in another domain: as if it were on another machine. Its key is "secret".
+//
+//   elsewhere ADDRESS [CERTIFICATE]
+#include <cstdio>
+#include <filesystem>
+
+#include "brood/brood.hpp"
+#include "brood/manager.hpp"
+
+namespace {
+
+#define CHECK(condition)                                                             \
+  do {                                                                               \
+    if (!(condition)) {                                                              \
+      std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+      return 1;                                                                      \
+    }                                                                                \
+  } while (false)
+
+int use(const char* address, const char* certificate) {
+  brood::ConnectOptions options{.authkey = "secret"};
+  if (certificate != nullptr) options.tls = brood::TlsOptions{.ca_file = certificate};
+  brood::ManagerClient manager(brood::Address(address), options);
+  auto found = manager.find<brood::DictProxy<std::string, brood::ListProxy<int>>>("dict");
+  CHECK(found);
+  // A proxy that somebody of the server's domain has put there.
+  auto list = found->at("list");
+  CHECK(list.size() == 2);
+  list.append(3);
+  found->erase("list");
+  CHECK(list.size() == 3);  // kept by us alone
+  found->set("list", list);
+  found->set("another", manager.list<int>({4}));
+  CHECK(found->at("another").at(0) == 4);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  brood::init(argc, argv);
+  const int code = use(argv[1], argc > 2 ? argv[2] : nullptr);
+  std::filesystem::remove_all(std::getenv("BROOD_DOMAIN"));
+  return code;
+}
