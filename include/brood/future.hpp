@@ -31,6 +31,7 @@ namespace detail {
 template <class T>
 class FutureState final : public FutureCore {
  public:
+  using FutureCore::FutureCore;
   using Stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
   /// Of a succeeded one.
   [[nodiscard]] Stored& result() { return *result_; }
@@ -44,8 +45,10 @@ class FutureState final : public FutureCore {
     if constexpr (std::is_void_v<T>) {
       in.nil();
       result_.emplace();
-    } else {
+    } else if constexpr (Transferable<T>) {
       result_.emplace(detail::decode<T>(in));
+    } else {
+      in.fail("nothing: this result is made here", "bytes");
     }
   }
   std::optional<Stored> result_;
@@ -55,6 +58,11 @@ struct FutureMaker {
   template <class T>
   [[nodiscard]] static Future<T> make(std::shared_ptr<FutureState<T>> state) {
     return Future<T>(std::move(state));
+  }
+  template <class T>
+  [[nodiscard]] static const std::shared_ptr<FutureState<T>>& state(const Future<T>& future) {
+    (void)future.state();
+    return future.state_;
   }
 };
 
@@ -78,7 +86,7 @@ class Future {
   [[nodiscard]] bool done() const { return state().is_settled(); }
   [[nodiscard]] bool cancelled() const { return state().status() == detail::FutureCore::Status::cancelled; }
   /// Has begun and is not settled.
-  [[nodiscard]] bool running() const { return state().status() == detail::FutureCore::Status::running; }
+  [[nodiscard]] bool running() const { return state().is_running(); }
 
   void wait() const { (void)state().wait(Deadline::never()); }
   /// False if it was not settled in time.

@@ -1,6 +1,7 @@
 // FutureCore: the state behind a Future, without its type.                                         (room: call)
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -20,11 +21,30 @@ class Line;  // lib/call/line.hpp
 namespace detail {
 
 class Decoder;
+class FutureCore;
+
+/// Who brings the answers of some futures about, and knows more of them than their states say.
+class FutureSource {
+ public:
+  /// As FutureCore::wait(); the waiting thread may bring about the answer itself.
+  virtual bool wait(FutureCore& what, Deadline deadline) = 0;
+  /// As FutureCore::cancel().
+  virtual bool cancel(FutureCore& what) = 0;
+  [[nodiscard]] virtual bool is_running(const FutureCore& what) = 0;
+
+ protected:
+  FutureSource() = default;
+  FutureSource(const FutureSource&) = default;
+  FutureSource& operator=(const FutureSource&) = default;
+  ~FutureSource() = default;
+};
 
 /// Held by shared_ptr, by the futures and by whoever will settle it. All members may be called by any thread.
 class FutureCore {
  public:
   FutureCore() = default;
+  /// `source` lives at least as long as this.
+  explicit FutureCore(FutureSource* source) noexcept : source_(source) {}
   FutureCore(const FutureCore&) = delete;
   FutureCore& operator=(const FutureCore&) = delete;
   virtual ~FutureCore();
@@ -34,6 +54,9 @@ class FutureCore {
   [[nodiscard]] bool is_settled() const { return status() >= Status::cancelled; }
   /// False if it was not settled until the deadline.
   bool wait(Deadline deadline) const;
+  /// Has begun and is not settled.
+  [[nodiscard]] bool is_running() const;
+  [[nodiscard]] FutureSource* source() const noexcept { return source_; }
   /// Runs when it is settled, in the thread that settles it; at once, in this one, if it is already. What it throws is printed
   /// to standard error.
   void when_settled(std::function<void()> action);
@@ -47,6 +70,30 @@ class FutureCore {
   void fail(std::exception_ptr why);
   /// The result in bytes, as it came by `line`. A result that cannot be decoded is a failure.
   void succeed(Decoder& in, call::Line& line);
+  /// The same for what came in no conversation.
+  void succeed(Decoder& in);
+  /// It will not be done, although it may have begun. False if it is settled.
+  bool set_cancelled(std::exception_ptr why);
+
+  // For a source.
+  /// Sleeps until it is settled, `called` (set before nudge()), or the deadline; false then.
+  bool sleep(const std::atomic<bool>& called, Deadline deadline) const;
+  void nudge() const;
+
+  /// While it lives, actions of futures that this thread settles wait; run() does them, and so does the end.
+  class ActionsWait {
+   public:
+    ActionsWait() noexcept;
+    ~ActionsWait();
+    ActionsWait(const ActionsWait&) = delete;
+    ActionsWait& operator=(const ActionsWait&) = delete;
+    void run();
+
+   private:
+    friend class FutureCore;
+    ActionsWait* before_;
+    std::vector<std::function<void()>> actions_;
+  };
 
   /// Of a settled one: what get() would throw; null if it succeeded.
   [[nodiscard]] std::exception_ptr error() const;
@@ -65,6 +112,7 @@ class FutureCore {
   Status status_ = Status::waiting;
   std::exception_ptr error_;
   std::vector<std::function<void()>> actions_;
+  FutureSource* source_ = nullptr;
 };
 
 }  // namespace detail
