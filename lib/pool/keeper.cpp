@@ -134,6 +134,7 @@ void Core::end_if_done() {
   if (state_ != State::closed || open_jobs_ != 0) return;
   stop_workers(false);
   wake_keeper();
+  changed_.notify_all();
 }
 
 void Core::terminate() {
@@ -155,7 +156,11 @@ bool Core::join(Deadline deadline) {
   if (reads_here())
     throw UsageError(
         "Pool::join() in an action of a future of this Pool: the results that it waits for come through here");
-  const auto done = [this] { return workers_->empty() && corpses_ == 0 && starting_ == 0 && buried_.empty(); };
+  const auto done = [this] {
+    // With tasks left, there will be workers again.
+    const bool is_over = state_ != State::closed || open_jobs_ == 0;
+    return is_over && workers_->empty() && corpses_ == 0 && starting_ == 0 && buried_.empty();
+  };
   if (deadline.is_never()) {
     changed_.wait(lock, done);
     return true;
