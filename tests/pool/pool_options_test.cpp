@@ -115,8 +115,9 @@ TEST_F(PoolOptionsTest, InsightCounts) {
   for (const WorkerInsight& one : seen.workers) {
     tasks += one.tasks;
     busy += one.busy;
-    if (one.tasks != 0) EXPECT_GE(one.p99, one.p50);
-    if (one.tasks != 0) EXPECT_GE(one.p99, 900us);
+    if (one.tasks == 0) continue;
+    EXPECT_GE(one.p99, one.p50);
+    EXPECT_GE(one.p99, 900us);
   }
   EXPECT_EQ(tasks, 5U);
   EXPECT_GE(busy, 9ms);
@@ -174,7 +175,6 @@ TEST_F(PoolOptionsTest, AProgressCallbackThatThrowsHarmsNothing) {
   EXPECT_EQ(pool.map(square, {1, 2},
                      {.progress = [](const brood::ProgressReport&) { throw std::runtime_error("not today"); }}),
             (std::vector{1, 4}));
-  wait_until([&] { return pool.map_async(square, std::vector{1}).done() || true; });
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_NE(said.find("not today"), std::string::npos) << said;
 }
