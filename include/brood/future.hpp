@@ -36,8 +36,8 @@ class FutureState final : public FutureCore {
   /// Of a succeeded one.
   [[nodiscard]] Stored& result() { return *result_; }
   template <class... V>
-  void set(V&&... value) {
-    succeed_with([&] { result_.emplace(std::forward<V>(value)...); });
+  bool set(V&&... value) {
+    return succeed_with([&] { result_.emplace(std::forward<V>(value)...); });
   }
 
  private:
@@ -195,7 +195,7 @@ class Future {
     auto after = std::make_shared<detail::FutureState<Result>>();
     state().when_settled([state = state_, after, step = std::move(step)]() mutable {
       if (!after->begin()) return;
-      if (const std::exception_ptr error = state->error()) return after->fail(error);
+      if (const std::exception_ptr error = state->error()) return (void)after->fail(error);
       try {
         if constexpr (std::is_void_v<Result>) {
           step(Future(state));

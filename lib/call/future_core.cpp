@@ -117,33 +117,35 @@ bool FutureCore::begin() {
   return status_ == Status::running;
 }
 
-void FutureCore::fail(std::exception_ptr why) {
+bool FutureCore::fail(std::exception_ptr why) {
   std::unique_lock lock(mutex_);
-  if (status_ >= Status::cancelled) return;
+  if (status_ >= Status::cancelled) return false;
   error_ = std::move(why);
   settle(std::move(lock), Status::failed);
+  return true;
 }
 
 void FutureCore::succeed(Decoder& in, call::Line& line) {
-  succeed_with([&] {
+  (void)succeed_with([&] {
     const DecodesFrom mark(line);
     accept(in);
   });
 }
 
 void FutureCore::succeed(Decoder& in) {
-  succeed_with([&] { accept(in); });
+  (void)succeed_with([&] { accept(in); });
 }
 
-void FutureCore::succeed_with(const std::function<void()>& store) {
+bool FutureCore::succeed_with(const std::function<void()>& store) {
   std::unique_lock lock(mutex_);
-  if (status_ >= Status::cancelled) return;
+  if (status_ >= Status::cancelled) return false;
   try {
     store();
   } catch (...) {
     error_ = std::current_exception();
   }
   settle(std::move(lock), error_ ? Status::failed : Status::succeeded);
+  return true;
 }
 
 std::exception_ptr FutureCore::error() const {

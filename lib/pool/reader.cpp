@@ -342,8 +342,8 @@ void Core::settle(Lock& lock, Settlements& all) {
   all.clear();
   for (JobData* const data : over) {
     const std::shared_ptr<detail::PoolJob> job = std::exchange(data->self, nullptr);
-    job->ended();
     if (data->meter) data->meter->end();
+    job->ended();
   }
   lock.lock();
   open_jobs_ -= over.size();

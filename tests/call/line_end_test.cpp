@@ -92,6 +92,7 @@ class Bare {
     line = std::make_shared<Line>(
         std::move(one),
         [this](Line& /*line*/, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
+          if (asked.method == nullptr) throw brood::UsageError("the thing has no methods that are known by name");
           return asked.method->function()(&thing, in, out);
         },
         [](const std::exception_ptr& why) {

@@ -3,11 +3,13 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "brood/deadline.hpp"
@@ -66,8 +68,8 @@ class FutureCore {
   // For who settles it.
   /// waiting → running. False if it was cancelled.
   bool begin();
-  /// The first word counts.
-  void fail(std::exception_ptr why);
+  /// The first word counts; false of others.
+  bool fail(std::exception_ptr why);
   /// The result in bytes, as it came by `line`. A result that cannot be decoded is a failure.
   void succeed(Decoder& in, call::Line& line);
   /// The same for what came in no conversation.
@@ -102,7 +104,7 @@ class FutureCore {
   /// Called once, before anybody is told. Errors: DecodeError, and what opening shared objects throws.
   virtual void accept(Decoder& in) = 0;
   /// succeed() of what this process has made itself: `store` puts the value where accept() would.
-  void succeed_with(const std::function<void()>& store);
+  bool succeed_with(const std::function<void()>& store);
 
  private:
   void settle(std::unique_lock<std::mutex> lock, Status status);
@@ -113,6 +115,26 @@ class FutureCore {
   std::exception_ptr error_;
   std::vector<std::function<void()>> actions_;
   FutureSource* source_ = nullptr;
+};
+
+/// Some futures, in the order in which they are settled.
+class FutureSet {
+ public:
+  explicit FutureSet(std::vector<std::shared_ptr<FutureCore>> futures);
+  ~FutureSet();
+  FutureSet(const FutureSet&) = delete;
+  FutureSet& operator=(const FutureSet&) = delete;
+  /// The place of the next one that is settled; sleeps until there is one. Nothing at the deadline, or if all were told.
+  [[nodiscard]] std::optional<std::size_t> next(Deadline deadline);
+  [[nodiscard]] std::size_t size() const noexcept { return futures_.size(); }
+  /// How many were not told yet.
+  [[nodiscard]] std::size_t left() const noexcept { return futures_.size() - told_; }
+
+ private:
+  struct Arrivals;
+  std::vector<std::shared_ptr<FutureCore>> futures_;
+  std::shared_ptr<Arrivals> arrivals_;
+  std::size_t told_ = 0;
 };
 
 }  // namespace detail

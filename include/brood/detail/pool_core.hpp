@@ -225,7 +225,7 @@ class MapJob final : public PoolJob {
       for (Outcome<R>& one : outcomes_) {
         if (const std::exception_ptr error = one.error()) {
           if (is_cancellation(error)) return (void)state_.set_cancelled(error);
-          return state_.fail(error);
+          return (void)state_.fail(error);
         }
       }
       if constexpr (std::is_void_v<R>) {
