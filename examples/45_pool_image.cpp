@@ -6,6 +6,7 @@
 // blurred by workers as by this process: true
 // no pixel travelled: true
 // the product of two matrices is right: true
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iostream>
@@ -56,8 +57,8 @@ int main(int argc, char** argv) {
   brood::init(argc, argv);
   brood::Pool pool(2);
 
-  auto from = brood::SharedMemory::create(kWidth * kHeight);
-  auto to = brood::SharedMemory::create(kWidth * kHeight);
+  brood::SharedMemory from(kWidth * kHeight);
+  brood::SharedMemory to(kWidth * kHeight);
   const auto pixels = from.as<std::uint8_t>();
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 2654435761U >> 13);
 
