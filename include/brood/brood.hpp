@@ -24,6 +24,7 @@
 #include "brood/joinable_queue.hpp"
 #include "brood/loan.hpp"
 #include "brood/lock.hpp"
+#include "brood/pool.hpp"
 #include "brood/priority_queue.hpp"
 #include "brood/process.hpp"
 #include "brood/process_options.hpp"

@@ -61,6 +61,12 @@ class NotStarted : public UsageError {
   using UsageError::UsageError;
   ~NotStarted() override;
 };
+/// A Promise was kept twice, or too late: its future is settled.
+class InvalidState : public UsageError {
+ public:
+  using UsageError::UsageError;
+  ~InvalidState() override;
+};
 
 /// The kernel refused. `code()` holds errno; the message names the operation and the object.
 class OsError : public detail::ErrorOf<std::system_error> {
@@ -177,6 +183,12 @@ class TimeoutError : public RuntimeError {
   using RuntimeError::RuntimeError;
   ~TimeoutError() override;
 };
+/// A task of a Pool ran for longer than its hard limit, and its worker was killed for it.
+class TaskTimeout : public TimeoutError {
+ public:
+  using TimeoutError::TimeoutError;
+  ~TaskTimeout() override;
+};
 /// Whoever is at the other end of a new connection did not finish the handshake in time.
 class HandshakeTimeout : public TimeoutError {
  public:
@@ -251,6 +263,19 @@ class CancelledError : public RuntimeError {
   using RuntimeError::RuntimeError;
   ~CancelledError() override;
 };
+/// The Pool of this task was terminated before the task had ended.
+class PoolTerminated : public CancelledError {
+ public:
+  using CancelledError::CancelledError;
+  ~PoolTerminated() override;
+};
+/// This Pool has no workers and will have none: its initializer failed, or they died one after the other before they could
+/// do anything. The cause is nested (std::rethrow_if_nested).
+class PoolBroken : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~PoolBroken() override;
+};
 /// A peer process is gone in the middle of a conversation.
 class PeerGone : public RuntimeError {
  public:
@@ -265,6 +290,27 @@ class PeerGone : public RuntimeError {
  private:
   std::int64_t pid_;
   std::optional<int> exitcode_;
+};
+/// A worker of a Pool died while it ran this task, which is not run again (or not any more): a signal, an exit, a crash.
+class WorkerDied : public PeerGone {
+ public:
+  WorkerDied(const std::string& what, std::int64_t dead_pid, std::optional<int> code, std::uint64_t task = 0,
+             unsigned attempts = 1, bool core_dumped = false)
+      : PeerGone(what, dead_pid, code), task_(task), attempts_(attempts), core_dumped_(core_dumped) {}
+  ~WorkerDied() override;
+  /// Of a map: the place of the item in the input. Else the number of the task in its pool, from 1.
+  [[nodiscard]] std::uint64_t task() const noexcept { return task_; }
+  /// How often it was run.
+  [[nodiscard]] unsigned attempts() const noexcept { return attempts_; }
+  /// What killed the worker; 0 if it ended by itself, or that is not known.
+  [[nodiscard]] int signal() const noexcept { return exitcode().value_or(0) < 0 ? -*exitcode() : 0; }
+  /// The kernel has written a core, or handed it to whoever collects them here.
+  [[nodiscard]] bool core_dumped() const noexcept { return core_dumped_; }
+
+ private:
+  std::uint64_t task_;
+  unsigned attempts_;
+  bool core_dumped_;
 };
 /// The server of a Manager cannot be reached any more: it died, was shut down, or another one has its address.
 class ManagerDied : public PeerGone {

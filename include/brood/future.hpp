@@ -31,12 +31,13 @@ namespace detail {
 template <class T>
 class FutureState final : public FutureCore {
  public:
+  using FutureCore::FutureCore;
   using Stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
   /// Of a succeeded one.
   [[nodiscard]] Stored& result() { return *result_; }
   template <class... V>
-  void set(V&&... value) {
-    succeed_with([&] { result_.emplace(std::forward<V>(value)...); });
+  bool set(V&&... value) {
+    return succeed_with([&] { result_.emplace(std::forward<V>(value)...); });
   }
 
  private:
@@ -44,8 +45,10 @@ class FutureState final : public FutureCore {
     if constexpr (std::is_void_v<T>) {
       in.nil();
       result_.emplace();
-    } else {
+    } else if constexpr (Transferable<T>) {
       result_.emplace(detail::decode<T>(in));
+    } else {
+      in.fail("nothing: this result is made here", "bytes");
     }
   }
   std::optional<Stored> result_;
@@ -55,6 +58,11 @@ struct FutureMaker {
   template <class T>
   [[nodiscard]] static Future<T> make(std::shared_ptr<FutureState<T>> state) {
     return Future<T>(std::move(state));
+  }
+  template <class T>
+  [[nodiscard]] static const std::shared_ptr<FutureState<T>>& state(const Future<T>& future) {
+    (void)future.state();
+    return future.state_;
   }
 };
 
@@ -78,7 +86,7 @@ class Future {
   [[nodiscard]] bool done() const { return state().is_settled(); }
   [[nodiscard]] bool cancelled() const { return state().status() == detail::FutureCore::Status::cancelled; }
   /// Has begun and is not settled.
-  [[nodiscard]] bool running() const { return state().status() == detail::FutureCore::Status::running; }
+  [[nodiscard]] bool running() const { return state().is_running(); }
 
   void wait() const { (void)state().wait(Deadline::never()); }
   /// False if it was not settled in time.
@@ -187,7 +195,7 @@ class Future {
     auto after = std::make_shared<detail::FutureState<Result>>();
     state().when_settled([state = state_, after, step = std::move(step)]() mutable {
       if (!after->begin()) return;
-      if (const std::exception_ptr error = state->error()) return after->fail(error);
+      if (const std::exception_ptr error = state->error()) return (void)after->fail(error);
       try {
         if constexpr (std::is_void_v<Result>) {
           step(Future(state));

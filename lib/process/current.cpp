@@ -54,7 +54,12 @@ State& state() {
 
 [[maybe_unused]] const State& g_made_at_load = state();
 
+constinit std::atomic<bool> g_daemon_may_have_children = false;
+
 }  // namespace
+
+void let_daemon_have_children() noexcept { g_daemon_may_have_children.store(true); }
+bool daemon_may_have_children() noexcept { return g_daemon_may_have_children.load(); }
 
 Identity current() {
   const std::lock_guard guard(state().mutex);

@@ -24,6 +24,9 @@ struct Identity {
 /// `parent_pidfd` may be none, if the parent could not make one.
 void become(Identity identity, base::UniqueFd parent_pidfd);
 void rename_current(std::string name);
+/// This process may start children although it is a daemon: those are ended, or end, with it in another way.
+void let_daemon_have_children() noexcept;
+[[nodiscard]] bool daemon_may_have_children() noexcept;
 
 /// The key of this process for talking to its relatives: its parent's, or chosen, or random bytes made now.
 [[nodiscard]] std::string authkey();

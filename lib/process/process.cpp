@@ -139,7 +139,7 @@ StartMethod Process::Impl::begin_start() {
   const std::lock_guard guard(mutex);
   require_usable("Process::start");
   if (child || starting) misuse("Process::start", "was started before; make a new Process for each run");
-  if (self.daemon)
+  if (self.daemon && !process::daemon_may_have_children())
     misuse("Process::start",
            "cannot be started: this process ('" + self.name + "') is a daemon, and daemons may not have children");
   const StartMethod chosen = options.start_method ? *options.start_method : process::settled_start_method();

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "brood/forkserver.hpp"
 #include "brood/init.hpp"
 #include "brood/lock.hpp"
+#include "brood/pool.hpp"
 #include "brood/process.hpp"
 #include "brood/shared_memory.hpp"
 #include "brood/shared_memory_manager.hpp"
@@ -210,6 +212,57 @@ int manager() {
       keeper);
 }
 
+// --- pools that are left to the end of the program
+
+int square(int x) { return x * x; }
+int slow_square(int x) {
+  ::usleep(20'000);
+  return x * x;
+}
+std::optional<brood::Pool> g_pool;
+brood::Pool& make_pool() {
+  brood::PoolOptions options;
+  options.process.start_method = g_method;
+  return g_pool.emplace(2, options);
+}
+
+int static_pool() {
+  line(std::to_string(make_pool().apply(square, 7)));
+  line("main ends");
+  return 0;
+}
+
+/// Work that is under way at exit is finished by an exit handler; what is submitted by a later one is refused.
+int pool_at_exit() {
+  static std::optional<brood::Future<int>> work;
+  brood::Pool& pool = make_pool();
+  work = pool.submit(slow_square, 7);
+  std::atexit([] {
+    try {
+      (void)g_pool->submit(square, 7);
+      line("accepted");
+    } catch (const brood::Error&) {
+      line("refused");
+    }
+  });
+  std::atexit([] {
+    g_pool->close();
+    g_pool->join();
+    line("done: " + std::to_string(work->get()));
+  });
+  line("main ends");
+  return 0;
+}
+
+/// Nobody waits for what is under way.
+int closed_pool() {
+  brood::Pool& pool = make_pool();
+  for (int i = 0; i < 50; ++i) (void)pool.submit(slow_square, i);
+  pool.close();
+  line("main ends");
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -226,7 +279,8 @@ int main(int argc, char** argv) {
       {"handlers", handlers},         {"flushing", flushing},
       {"exit-order", exit_order},     {"arguments", arguments},
       {"memory-names", memory_names}, {"attach", attach},
-      {"manager", manager},
+      {"manager", manager},           {"static-pool", static_pool},
+      {"pool-at-exit", pool_at_exit}, {"closed-pool", closed_pool},
   };
   const auto found = cases.find(argv[2]);
   return found == cases.end() ? 64 : found->second();

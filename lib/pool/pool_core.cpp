@@ -1,0 +1,192 @@
+// The doors to a pool: PoolCore for its owner, PoolJob for tasks and their futures.
+#include "brood/detail/pool_core.hpp"
+
+#include <cstdio>
+#include <ostream>
+#include <string>
+
+#include "brood/error.hpp"
+#include "brood/relatives.hpp"
+#include "brood/remote_error.hpp"
+#include "os/function_id.hpp"
+#include "pool/core.hpp"
+#include "pool/job.hpp"
+#include "pool/meter.hpp"
+
+namespace brood::inline v1::detail {
+namespace {
+
+class FutureAwaited final : public PoolAwaited {
+ public:
+  explicit FutureAwaited(FutureCore& future) noexcept : future_(future) {}
+  [[nodiscard]] bool is_ready() override { return future_.is_settled(); }
+  void sleep(const std::atomic<bool>& called, Deadline deadline) override { (void)future_.sleep(called, deadline); }
+  void nudge() override { future_.nudge(); }
+
+ private:
+  FutureCore& future_;
+};
+
+}  // namespace
+
+WorkerState::~WorkerState() = default;
+
+std::unique_ptr<WorkerState> make_state(std::span<const std::byte> packed) {
+  Decoder in(packed);
+  in.expect_array(4, "a packed initializer");
+  (void)in.uint();
+  const auto place = detail::decode<os::FunctionId>(in);
+  const void* target = nullptr;
+  if (!in.try_nil()) target = os::resolve(detail::decode<os::FunctionId>(in));
+  const auto make = reinterpret_cast<MakeState>(const_cast<void*>(os::resolve(place)));
+  std::unique_ptr<WorkerState> made = make(target, in);
+  in.finish();
+  return made;
+}
+
+void PoolItems::end() {
+  if (!out_.handles().empty()) {
+    handle_ends_.resize(ends_.size());  // none before
+    handle_ends_.push_back(out_.handles().size());
+  }
+  ends_.push_back(out_.bytes().size());
+}
+
+bool is_cancellation(const std::exception_ptr& why) {
+  try {
+    std::rethrow_exception(why);
+  } catch (const CancelledError& error) {
+    return dynamic_cast<const RemoteError*>(&error) == nullptr;
+  } catch (...) {
+    return false;
+  }
+}
+
+std::size_t checked_chunk(std::int64_t chunk_size, std::int64_t least) {
+  if (chunk_size >= least) return static_cast<std::size_t>(chunk_size);
+  throw UsageError("chunk_size is " + std::to_string(chunk_size) + "; it is " + std::to_string(least) + " at least" +
+                   (least == 0 ? " (0: chosen from the number of items)" : ""));
+}
+
+std::size_t checked_look_ahead(std::int64_t look_ahead, std::size_t chunk_size, std::size_t workers) {
+  constexpr std::size_t kChunks = 32;
+  if (look_ahead < 0)
+    throw UsageError("look_ahead is " + std::to_string(look_ahead) +
+                     "; it is a number of items, or 0 for as many as the pool thinks good");
+  return look_ahead != 0 ? static_cast<std::size_t>(look_ahead) : kChunks * chunk_size * workers;
+}
+
+// --- PoolJob -----------------------------------------------------------------------------------------------------------
+
+PoolJob::PoolJob(std::shared_ptr<pool::Core> core, const PoolFunction& function, const TaskOptions& options)
+    : data_(std::make_unique<pool::JobData>(*this, std::move(core), function, options)) {
+  data_->core->check_running();
+  data_->core->check_state(function);
+}
+PoolJob::~PoolJob() = default;
+
+void PoolJob::set_item(const Encoder& item) {
+  data_->bytes.assign(item.bytes().begin(), item.bytes().end());
+  data_->handles = item.handles();
+}
+
+void PoolJob::set_items(PoolItems items, std::size_t chunk_size) {
+  data_->items = items.ends_.size();
+  data_->chunk = chunk_size;
+  data_->bytes = items.out_.take_bytes();
+  data_->handles = items.out_.take_handles();
+  data_->ends = std::move(items.ends_);
+  if (!data_->handles.empty()) {
+    items.handle_ends_.resize(data_->items, data_->handles.size());
+    data_->handle_ends = std::move(items.handle_ends_);
+  }
+}
+
+void PoolJob::show(const Progress& progress) {
+  if (progress.shows()) data_->meter = std::make_shared<pool::Meter>(progress, data_->items);
+}
+
+void PoolJob::number_from(std::size_t first) {
+  data_->is_map = true;
+  data_->first_number = first;
+}
+
+void PoolJob::submit() { data_->core->submit(*data_); }
+void PoolJob::withdraw(const std::exception_ptr& why) { data_->core->withdraw(*data_, why); }
+
+bool PoolJob::wait(FutureCore& what, Deadline deadline) {
+  FutureAwaited awaited(what);
+  return data_->core->wait(awaited, deadline);
+}
+bool PoolJob::wait(PoolAwaited& what, Deadline deadline) { return data_->core->wait(what, deadline); }
+bool PoolJob::cancel(FutureCore& /*what*/) { return data_->core->cancel(*data_); }
+bool PoolJob::is_running(const FutureCore& /*what*/) { return data_->core->is_running(*data_); }
+
+// --- PoolCore ----------------------------------------------------------------------------------------------------------
+
+namespace {
+std::size_t checked_count(std::int64_t workers, const char* of) {
+  if (workers < 1) throw UsageError(std::string(of) + " wants at least one worker, not " + std::to_string(workers));
+  return static_cast<std::size_t>(workers);
+}
+}  // namespace
+
+PoolCore::PoolCore(std::optional<std::int64_t> workers, PoolOptions options)
+    : core_(std::make_shared<pool::Core>(checked_count(workers.value_or(usable_cpu_count()), "a Pool"),
+                                         std::move(options))) {
+  core_->start();
+}
+PoolCore::PoolCore(PoolCore&& other) noexcept = default;
+
+PoolCore& PoolCore::operator=(PoolCore&& other) noexcept {
+  if (this != &other) {
+    const PoolCore ends_now(std::move(*this));
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+PoolCore::~PoolCore() {
+  if (!core_) return;
+  if (core_->is_creators()) {
+    core_->finish();
+    return;
+  }
+  // A copy that fork made. Its threads and its workers are the parent's.
+  new std::shared_ptr<pool::Core>(std::move(core_));  // NOLINT(bugprone-unused-return-value): never destroyed
+}
+
+const std::shared_ptr<pool::Core>& PoolCore::get() const {
+  if (!core_) throw UsageError("this Pool was moved from");
+  core_->require_creator();
+  return core_;
+}
+
+void PoolCore::check_running() const { get()->check_running(); }
+
+std::size_t PoolCore::automatic_chunk(std::size_t items) const {
+  constexpr std::size_t kChunksEach = 4;
+  const std::size_t chunks = kChunksEach * get()->size();
+  return (items + chunks - 1) / chunks;
+}
+
+bool PoolCore::cancel(FutureCore& future, const CancelOptions& options) {
+  const auto& core = get();
+  auto* const job = dynamic_cast<PoolJob*>(future.source());
+  if (job == nullptr || job->data_->core != core)
+    throw UsageError("Pool::cancel() of a future that is of no task of this Pool");
+  if (future.is_settled()) return false;
+  return core->cancel_running(*job->data_, options);
+}
+
+void PoolCore::close() { get()->close(); }
+void PoolCore::terminate() { get()->terminate(); }
+bool PoolCore::join(Deadline deadline) { return get()->join(deadline); }
+void PoolCore::resize(std::int64_t workers) { get()->resize(checked_count(workers, "Pool::resize()")); }
+std::size_t PoolCore::size() const { return get()->size(); }
+PoolInsight PoolCore::insight() const { return get()->insight(); }
+std::string PoolCore::printed() const { return core_ ? core_->printed() : "<Pool moved from>"; }
+
+std::ostream& print(std::ostream& out, const PoolCore& core) { return out << core.printed(); }
+
+}  // namespace brood::inline v1::detail

@@ -1,0 +1,318 @@
+// Workers that die, in every state of a task and in every way: one item pays, the others have their results.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <optional>
+
+#include "brood/atomic.hpp"
+#include "brood/value.hpp"
+#include "pool/pool_support.hpp"
+
+namespace {
+
+using namespace pool_test;
+using brood::RetryOn;
+
+/// Dies in the codec of its type, at the place that it was told, and only in a worker.
+struct Mortal {
+  enum class At { nowhere, decode, call, encode };
+  At at = At::nowhere;
+  Death how = Death::kill;
+  std::int64_t master = 0;
+  template <class Archive>
+  void serialize(Archive& ar) {
+    ar(at, how, master);
+    if (::getpid() == master) return;
+    if (at == (Archive::is_loading::value ? At::decode : At::encode)) die(how);
+  }
+};
+Mortal pass_on(Mortal in) {
+  if (in.at == Mortal::At::call) die(in.how);
+  return in;
+}
+Mortal mortal(Mortal::At at, Death how) { return {at, how, ::getpid()}; }
+
+int die_if_seven(int x) {
+  if (x == 7) die(Death::kill);
+  return x;
+}
+/// Dies as often as the counter says, then has a result.
+int die_first(brood::Atomic<int>& left, int result) {
+  if (left.fetch_sub(1) > 0) die(Death::kill);
+  return result;
+}
+int throw_first(brood::Atomic<int>& left, int result) {
+  if (left.fetch_sub(1) > 0) throw std::runtime_error("not yet");
+  return result;
+}
+[[noreturn]] int stop_oneself(int /*x*/) {
+  for (;;) ::raise(SIGSTOP);
+}
+[[noreturn]] int sleep_for_ever(int /*x*/) {
+  for (;;) ::pause();
+}
+int ends_its_thread(int x) {
+  if (x == 0) ::pthread_exit(nullptr);
+  return x;
+}
+
+class PoolCrash : public Pools {};
+
+constexpr std::array kDeaths = {Death::kill, Death::exit_at_once, Death::exit, Death::segfault, Death::abort};
+
+TEST_F(PoolCrash, EachPlaceAndEachWay) {
+  Pool pool(2);
+  for (const Mortal::At at : {Mortal::At::decode, Mortal::At::call, Mortal::At::encode}) {
+    for (const Death how : kDeaths) {
+      SCOPED_TRACE(std::to_string(static_cast<int>(at)) + " " + std::to_string(static_cast<int>(how)));
+      std::vector<Mortal> items(9, mortal(Mortal::At::nowhere, how));
+      items[4] = mortal(at, how);
+      for (const std::int64_t chunk : {1, 9}) {
+        auto outcomes = pool.map_outcomes(pass_on, items, {.chunk_size = chunk});
+        for (std::size_t i = 0; i < items.size(); ++i) {
+          if (i != 4) {
+            EXPECT_TRUE(outcomes[i].has_value()) << i;
+            continue;
+          }
+          try {
+            (void)outcomes[i].value();
+            ADD_FAILURE();
+          } catch (const brood::WorkerDied& died) {
+            EXPECT_EQ(died.exitcode(), code_of(how));
+            EXPECT_EQ(died.signal(), std::max(-code_of(how), 0));
+            EXPECT_EQ(died.task(), 4U);
+            EXPECT_EQ(died.attempts(), 1U);
+            EXPECT_NE(died.pid(), 0);
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(pool.insight().deaths, 3 * kDeaths.size() * 2);
+  EXPECT_EQ(pool.insight().lost, 3 * kDeaths.size() * 2);
+}
+
+TEST_F(PoolCrash, EveryItemMayKillItsWorker) {
+  Pool pool(2);
+  const auto outcomes = pool.map_outcomes([](int /*x*/) -> int { std::_Exit(9); }, std::vector(40, 1));
+  for (const auto& one : outcomes) EXPECT_THROW((void)one.value(), brood::WorkerDied);
+  EXPECT_EQ(pool.apply(square, 3), 9);  // nothing is broken by that
+}
+
+TEST_F(PoolCrash, MapThrowsTheLostOneOnceTheOthersAreDone) {
+  Pool pool(2);
+  std::vector<int> items(100);
+  std::iota(items.begin(), items.end(), 0);
+  EXPECT_THROW((void)pool.map(die_if_seven, items), brood::WorkerDied);
+  const std::string text = text_of<brood::WorkerDied>([&] { (void)pool.map(die_if_seven, items); });
+  EXPECT_NE(text.find("item 7"), std::string::npos) << text;
+  EXPECT_NE(text.find("-SIGKILL"), std::string::npos) << text;
+}
+
+TEST_F(PoolCrash, ATaskThatEndsItsThreadEndsItsWorker) {
+  Pool pool(1);
+  EXPECT_THROW((void)pool.apply(ends_its_thread, 0), brood::WorkerDied);
+  EXPECT_EQ(pool.apply(ends_its_thread, 1), 1);
+}
+
+TEST_F(PoolCrash, IdleWorkersMayBeKilledAtAnyTime) {
+  Pool pool(2);
+  for (int round = 0; round < 10; ++round) {
+    for (const auto& worker : pool.insight().workers) ::kill(static_cast<pid_t>(worker.pid), SIGKILL);
+    EXPECT_EQ(pool.map(square, {1, 2, 3, 4}), (std::vector{1, 4, 9, 16}));
+  }
+}
+
+TEST_F(PoolCrash, RetriesCountEachFailureThatTheyAreFor) {
+  Pool pool(2);
+  brood::Atomic<int> left(2);
+  EXPECT_EQ(pool.apply({.retry = {.times = 2}}, die_first, left, 5), 5);
+  left.store(3);
+  try {
+    (void)pool.apply({.retry = {.times = 2}}, die_first, left, 5);
+    ADD_FAILURE();
+  } catch (const brood::WorkerDied& died) {
+    EXPECT_EQ(died.attempts(), 3U);
+  }
+  left.store(1);
+  EXPECT_THROW((void)pool.apply({.retry = {.times = 5}}, throw_first, left, 5), std::runtime_error);
+  left.store(2);
+  EXPECT_EQ(pool.apply({.retry = {.times = 2, .backoff = 5ms, .on = RetryOn::exception}}, throw_first, left, 6), 6);
+  left.store(1);
+  EXPECT_THROW((void)pool.apply({.retry = {.times = 5, .on = RetryOn::exception}}, die_first, left, 5),
+               brood::WorkerDied);
+  EXPECT_EQ(pool.insight().retried, 6U);
+  // Of a map: the items that failed, and no others.
+  brood::Value<int> runs(0);
+  const auto count = [](brood::Value<int>& all, int x) {
+    const int now = ++*all.lock();
+    if (x == 3 && now <= 10) throw std::runtime_error("early");
+    return now;
+  };
+  auto once = pool.submit({.retry = {.times = 20, .on = RetryOn::exception}}, count, runs, 3);
+  EXPECT_EQ(once.get(), 11);
+}
+
+TEST_F(PoolCrash, RetriesWaitAtLeastTheirBackoff) {
+  Pool pool(1);
+  brood::Atomic<int> left(3);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(pool.apply({.retry = {.times = 3, .backoff = 10ms, .on = RetryOn::exception}}, throw_first, left, 1), 1);
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, 70ms);  // 10 + 20 + 40
+}
+
+TEST_F(PoolCrash, AHardLimitKillsAlsoWhoIsStopped) {
+  Pool pool(2);
+  for (const auto& task : {sleep_for_ever, stop_oneself}) {
+    const auto begun = std::chrono::steady_clock::now();
+    EXPECT_THROW((void)pool.apply({.hard_limit = 30ms}, task, 1), brood::TaskTimeout);
+    EXPECT_GE(std::chrono::steady_clock::now() - begun, 30ms);
+  }
+  EXPECT_THROW((void)pool.apply({.hard_limit = 10ms, .retry = {.times = 2, .on = RetryOn::timeout}}, sleep_for_ever, 1),
+               brood::TimeoutError);
+  EXPECT_EQ(pool.insight().timeouts, 5U);
+  // In a map it is the limit of each item, and only the late one pays.
+  const auto nap = [](int ms) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+    return ms;
+  };
+  const auto outcomes = pool.map_outcomes(nap, std::vector{1, 2, 100'000, 3, 1}, {.chunk_size = 5, .hard_limit = 2s});
+  for (const std::size_t i : {0UL, 1UL, 3UL, 4UL}) EXPECT_TRUE(outcomes[i].has_value()) << i;
+  EXPECT_THROW((void)outcomes[2].value(), brood::TaskTimeout);
+}
+
+TEST_F(PoolCrash, AStoppedIdleWorkerHoldsUpNobody) {
+  Pool pool(2);
+  EXPECT_EQ(pool.map(square, {1, 2}), (std::vector{1, 4}));
+  wait_until([&] {
+    const auto workers = pool.insight().workers;
+    return std::ranges::all_of(workers, [](const auto& w) { return w.state == brood::WorkerInsight::State::idle; });
+  });
+  const auto stopped = static_cast<pid_t>(pool.insight().workers.front().pid);
+  ASSERT_EQ(::kill(stopped, SIGSTOP), 0);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(pool.apply(square, i), i * i);
+  std::vector<int> items(1000, 2);
+  EXPECT_EQ(pool.map(square, items, {.chunk_size = 1}), std::vector(1000, 4));
+  const std::vector<double> large(400'000, 1.0);
+  EXPECT_EQ(pool.apply([](const std::vector<double>& v) { return v.size(); }, large), large.size());
+  ASSERT_EQ(::kill(stopped, SIGCONT), 0);
+  EXPECT_EQ(pool.map(square, items, {.chunk_size = 1}), std::vector(1000, 4));
+}
+
+TEST_F(PoolCrash, ALongTaskHoldsUpNothingThatWasSentBehindIt) {
+  Pool pool(2);
+  Pipe gate;
+  Pipe said;
+  // So that short tasks are known to be short and sent ahead.
+  EXPECT_EQ(pool.map(square, std::vector(1000, 3), {.chunk_size = 1}), std::vector(1000, 9));
+  const std::string writer = said.writer();
+  const std::string reader = gate.reader();
+  using Item = std::tuple<int, std::string, std::string>;
+  const auto maybe_gated = [](int x, const std::string& w, const std::string& r) {
+    return x == 0 ? gated(x, w, r) : x;
+  };
+  std::vector<Item> warm(200, Item{1, writer, reader});
+  (void)pool.starmap(maybe_gated, warm, {.chunk_size = 1});
+  std::vector<Item> items(200, Item{2, writer, reader});
+  items[3] = Item{0, writer, reader};
+  auto long_ones = pool.starmap_async(maybe_gated, items, {.chunk_size = 1});
+  EXPECT_EQ(said.line(), "inside 0");
+  // All others end although the one does not.
+  wait_until([&] { return pool.insight().finished >= 1000 + 200 + 199; });
+  EXPECT_FALSE(long_ones.done());
+  gate.let_go();
+  EXPECT_EQ(long_ones.get().size(), 200U);
+}
+
+TEST_F(PoolCrash, WorkersThatDieBeforeTheyDoAnythingBreakThePool) {
+  brood::PoolOptions options;
+  options.initializer = {[] { std::_Exit(5); }};
+  options.max_idle_deaths = 3;
+  Pool pool(1, options);
+  try {
+    for (;;) (void)pool.apply(square, 1);
+  } catch (const brood::PoolBroken& error) {
+    EXPECT_THROW(std::rethrow_if_nested(error), brood::WorkerDied);
+  }
+  EXPECT_EQ(pool.insight().deaths, 4U);
+}
+
+TEST_F(PoolCrash, DeathsInBetweenDoNotBreakThePool) {
+  brood::PoolOptions options;
+  options.max_idle_deaths = 1;
+  Pool pool(1, options);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(pool.apply(square, i), i * i);
+    ::kill(static_cast<pid_t>(pool.apply(own_pid, 0)), SIGKILL);
+  }
+  EXPECT_EQ(pool.apply(square, 6), 36);
+}
+
+TEST_F(PoolCrash, CancelTakesBackWhatHasNotBegunAndStopsWhatHas) {
+  Pipe gate;
+  Pipe said;
+  Pool pool(1);
+  auto inside = pool.submit(gated, 1, said.writer(), gate.reader());
+  EXPECT_EQ(said.line(), "inside 1");
+  auto queued = pool.submit(square, 2);
+  EXPECT_FALSE(inside.cancel());
+  EXPECT_TRUE(inside.running());
+  EXPECT_FALSE(queued.running());
+  EXPECT_TRUE(queued.cancel());
+  EXPECT_TRUE(queued.cancelled());
+  EXPECT_THROW((void)queued.get(), brood::CancelledError);
+  EXPECT_FALSE(queued.cancel());
+  auto mapped = pool.map_async(square, std::vector{1, 2, 3});
+  EXPECT_TRUE(mapped.cancel());
+  EXPECT_THROW((void)mapped.get(), brood::CancelledError);
+  EXPECT_TRUE(pool.cancel(inside));
+  EXPECT_THROW((void)inside.get(), brood::CancelledError);
+  EXPECT_TRUE(inside.cancelled());
+  EXPECT_FALSE(pool.cancel(inside));
+  EXPECT_EQ(pool.apply(square, 3), 9);
+  Pool other(1);
+  auto others = other.submit(square, 1);
+  EXPECT_THROW((void)pool.cancel(others), brood::UsageError);
+}
+
+int until_asked(const std::string& writer) {
+  process_test::tell(writer, "inside");
+  while (!brood::this_task().stop_requested()) std::this_thread::yield();
+  return 77;
+}
+int until_token(const std::string& writer) {
+  process_test::tell(writer, "inside");
+  std::mutex mutex;
+  std::condition_variable_any asked;
+  std::unique_lock lock(mutex);
+  (void)asked.wait(lock, brood::this_task().stop_token(), [] { return false; });
+  return 78;
+}
+
+TEST_F(PoolCrash, ATaskThatIsAskedToStopHasItsResult) {
+  Pipe said;
+  Pool pool(1);
+  for (int round = 0; round < 3; ++round) {
+    auto polite = pool.submit(until_asked, said.writer());
+    EXPECT_EQ(said.line(), "inside");
+    EXPECT_TRUE(pool.cancel(polite, {.kill = false}));
+    EXPECT_EQ(polite.get(), 77);
+    auto waits = pool.submit(until_token, said.writer());
+    EXPECT_EQ(said.line(), "inside");
+    EXPECT_TRUE(pool.cancel(waits, {.grace = 1h}));
+    EXPECT_EQ(waits.get(), 78);
+    // The soft limit says the same.
+    EXPECT_EQ(pool.apply({.soft_limit = 10ms}, until_asked, said.writer()), 77);
+    EXPECT_EQ(pool.apply({.soft_limit = 10ms}, until_token, said.writer()), 78);
+    EXPECT_EQ(said.line(), "inside");
+    EXPECT_EQ(said.line(), "inside");
+  }
+  EXPECT_EQ(pool.insight().deaths, 0U);
+  EXPECT_FALSE(brood::this_task().exists());
+  EXPECT_FALSE(brood::this_task().stop_requested());
+  EXPECT_THROW((void)brood::this_task().number(), brood::UsageError);
+}
+
+}  // namespace
