@@ -160,7 +160,8 @@ void Worker::report(Report kind, const Record& about, std::int64_t duration_ns, 
   ring();
 }
 
-bool Worker::make_state() {
+/// The unwinding at a thread's end (pthread_exit) brings no object: the reference that catches it is null.
+[[gnu::no_sanitize("null"), gnu::noinline]] bool Worker::make_state() {
   if (!order_.initializer.empty()) {
     try {
       os::call_and_note_throw(
@@ -264,9 +265,9 @@ std::uint64_t Worker::grown(std::int64_t now) {
   return grown_bytes_;
 }
 
-/// The result is in out_.
-std::shared_ptr<const void> Worker::invoke(const Function& function, std::span<const std::byte> arguments,
-                                           Report& kind) {
+/// The result is in out_. (The attribute: see make_state().)
+[[gnu::no_sanitize("null"), gnu::noinline]] std::shared_ptr<const void> Worker::invoke(
+    const Function& function, std::span<const std::byte> arguments, Report& kind) {
   struct Call {
     const Function& function;
     void* state;
