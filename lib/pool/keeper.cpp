@@ -202,7 +202,7 @@ void Core::stop_workers(bool by_force) {
   if (by_force) kill_all_at_ns_ = std::min(kill_all_at_ns_, Deadline::clock_ns() + kGraceNs);
 }
 
-void Core::break_pool(Lock& lock, std::exception_ptr cause) {
+void Core::break_pool(Lock& lock, const std::exception_ptr& cause) {
   if (state_ == State::terminated || state_ == State::broken) return;
   state_ = State::broken;
   std::exception_ptr told;
@@ -366,6 +366,7 @@ void Core::run_keeper() {
       Worker& worker = *watched[i];
       worker.process->join();
       worker.exit_code = worker.process->exitcode();
+      worker.core_dumped = worker.process->core_dumped();
       worker.has_ended.store(true, std::memory_order_release);
       found = true;
     }
