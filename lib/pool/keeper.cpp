@@ -304,8 +304,9 @@ void Core::start_missing(Lock& lock) {
     --starting_;
     if (worker) {
       add_worker(worker);
-      if (missing() == 0 && (state_ == State::terminated || state_ == State::broken || state_ == State::closed))
-        stop_workers(state_ != State::closed || open_jobs_ != 0);
+      // It ended while this worker was being started. (A closed one with tasks left has not ended.)
+      if (state_ == State::terminated || state_ == State::broken) stop_workers(true);
+      else end_if_done();
       ring_reader();
     } else {
       note_idle_death();
