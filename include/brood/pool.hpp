@@ -146,14 +146,25 @@ class MapStream {
       }
       const std::size_t count = items.size();
       if (count == 0) break;
-      auto job = std::make_shared<detail::StreamJob<R>>(it.core, it.function, it.options, it.results, it.sent);
-      job->number_from(it.sent);
-      job->set_items(std::move(items), it.chunk);
-      job->submit();
-      it.sent += count;
-      it.jobs.push_back(std::move(job));
+      try {
+        send(std::move(items));
+      } catch (...) {
+        // The pool takes no more. What it has taken comes first.
+        it.input_over = true;
+        it.input_error = std::current_exception();
+      }
     }
     while (!it.jobs.empty() && it.jobs.front()->is_over()) it.jobs.pop_front();
+  }
+  void send(detail::PoolItems items) {
+    It& it = *it_;
+    const std::size_t count = items.size();
+    auto job = std::make_shared<detail::StreamJob<R>>(it.core, it.function, it.options, it.results, it.sent);
+    job->number_from(it.sent);
+    job->set_items(std::move(items), it.chunk);
+    job->submit();
+    it.sent += count;
+    it.jobs.push_back(std::move(job));
   }
   std::optional<Outcome<R>> next_before(Deadline deadline) {
     if (!it_) throw UsageError("this MapStream was moved from");
