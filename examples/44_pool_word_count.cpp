@@ -1,5 +1,5 @@
-// Map and reduce over real files: each file is counted by a task (map), which says so; what comes back is added up, in the order
-// in which it comes (reduce). The files are the arguments; without any, the C headers of this machine.
+// Map and reduce over real files: each file is counted by a task (map), which says so; the counts of each word are added up
+// (reduce). The files are the arguments; without any, the C headers of this machine.
 //
 // Output (any order, regular expressions):
 // PoolWorker-[1-4]: 40_manager\.cpp, [0-9]+ words
@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <map>
@@ -66,8 +67,7 @@ int main(int argc, char** argv) {
   }
 
   brood::Pool pool(4);
-  Counts sum;
-  for (const Counts& counts : pool.imap_unordered(count_and_say, paths)) add_to(sum, counts);
+  const Counts sum = brood::map_reduce(pool, paths, count_and_say, std::plus<>{}, {.chunk_size = 1});
 
   std::vector<std::pair<std::uint64_t, std::string>> by_count;
   for (const auto& [word, count] : sum) {

@@ -1,4 +1,4 @@
-// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: remote)
+// Everything brood offers, but for sockets: brood/listener.hpp has a library of its own.            (room: pool)
 #pragma once
 
 #include "brood/array.hpp"
@@ -19,12 +19,15 @@
 #include "brood/finalizer.hpp"
 #include "brood/forkserver.hpp"
 #include "brood/future.hpp"
+#include "brood/futures.hpp"
 #include "brood/handle.hpp"
 #include "brood/init.hpp"
 #include "brood/joinable_queue.hpp"
 #include "brood/loan.hpp"
 #include "brood/lock.hpp"
 #include "brood/pool.hpp"
+#include "brood/pool_algorithms.hpp"
+#include "brood/pool_options.hpp"
 #include "brood/priority_queue.hpp"
 #include "brood/process.hpp"
 #include "brood/process_options.hpp"
@@ -39,6 +42,7 @@
 #include "brood/shared_memory.hpp"
 #include "brood/shared_memory_manager.hpp"
 #include "brood/simple_queue.hpp"
+#include "brood/this_task.hpp"
 #include "brood/value.hpp"
 #include "brood/version.hpp"
 #include "brood/wait.hpp"

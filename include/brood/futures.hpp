@@ -129,7 +129,7 @@ class Completed {
   /// Nothing once all were told.
   [[nodiscard]] std::optional<Future<T>> next() {
     const auto place = it_->set.next(it_->deadline);
-    if (place) return it_->futures[*place];
+    if (place) return std::move(it_->futures[*place]);  // not kept here: the result may be large
     if (it_->set.left() == 0) return std::nullopt;
     throw TimeoutError(std::to_string(it_->set.left()) + " (of " + std::to_string(it_->set.size()) +
                        ") futures are not settled");

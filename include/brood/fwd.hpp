@@ -25,6 +25,8 @@ template <class T>
 class Broadcast;
 template <class Signature>
 class Callback;
+template <class T>
+class Completed;
 class Condition;
 template <class T>
 class Connection;
@@ -42,12 +44,19 @@ class Listener;
 template <class T>
 class Loan;
 class Lock;
+template <class R, class Range>
+class MapStream;
+template <class T>
+class Outcome;
 class Permit;
+class Pool;
 template <class T>
 struct Prioritised;
 template <class T>
 class PriorityQueue;
 class Process;
+template <class T>
+class Promise;
 template <class T>
 class Queue;
 class RLock;

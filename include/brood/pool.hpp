@@ -146,14 +146,25 @@ class MapStream {
       }
       const std::size_t count = items.size();
       if (count == 0) break;
-      auto job = std::make_shared<detail::StreamJob<R>>(it.core, it.function, it.options, it.results, it.sent);
-      job->number_from(it.sent);
-      job->set_items(std::move(items), it.chunk);
-      job->submit();
-      it.sent += count;
-      it.jobs.push_back(std::move(job));
+      try {
+        send(std::move(items));
+      } catch (...) {
+        // The pool takes no more. What it has taken comes first.
+        it.input_over = true;
+        it.input_error = std::current_exception();
+      }
     }
     while (!it.jobs.empty() && it.jobs.front()->is_over()) it.jobs.pop_front();
+  }
+  void send(detail::PoolItems items) {
+    It& it = *it_;
+    const std::size_t count = items.size();
+    auto job = std::make_shared<detail::StreamJob<R>>(it.core, it.function, it.options, it.results, it.sent);
+    job->number_from(it.sent);
+    job->set_items(std::move(items), it.chunk);
+    job->submit();
+    it.sent += count;
+    it.jobs.push_back(std::move(job));
   }
   std::optional<Outcome<R>> next_before(Deadline deadline) {
     if (!it_) throw UsageError("this MapStream was moved from");
@@ -236,13 +247,13 @@ class Pool {
   [[nodiscard, gnu::visibility("hidden")]] auto submit(const TaskOptions& options, F&& f, Args&&... args) {
     return submit_as<std::decay_t<F>>(options, f, std::forward<Args>(args)...);
   }
-  template <auto f, class... Args>
+  template <auto Given, class... Args>
   requires(!detail::FirstIsOptions<Args...>) [[nodiscard, gnu::visibility("hidden")]] auto submit(Args&&... args) {
-    return submit_as<detail::Fixed<f>>(TaskOptions{}, f, std::forward<Args>(args)...);
+    return submit_as<detail::Fixed<Given>>(TaskOptions{}, Given, std::forward<Args>(args)...);
   }
-  template <auto f, class... Args>
+  template <auto Given, class... Args>
   [[nodiscard, gnu::visibility("hidden")]] auto submit(const TaskOptions& options, Args&&... args) {
-    return submit_as<detail::Fixed<f>>(options, f, std::forward<Args>(args)...);
+    return submit_as<detail::Fixed<Given>>(options, Given, std::forward<Args>(args)...);
   }
   /// submit(), under Python's name.
   template <class F, class... Args>
@@ -273,9 +284,9 @@ class Pool {
   [[gnu::visibility("hidden")]] auto map(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_async(std::forward<F>(f), std::forward<Range>(items), options).get();
   }
-  template <auto f, std::ranges::input_range Range>
+  template <auto Given, std::ranges::input_range Range>
   [[gnu::visibility("hidden")]] auto map(Range&& items, const MapOptions& options = {}) {
-    return map_as<false, false, detail::Fixed<f>>(f, items, options).get();
+    return map_as<false, false, detail::Fixed<Given>>(Given, items, options).get();
   }
   template <class F, class T>
   [[gnu::visibility("hidden")]] auto map(F&& f, std::initializer_list<T> items, const MapOptions& options = {}) {
@@ -301,9 +312,9 @@ class Pool {
   [[gnu::visibility("hidden")]] auto starmap(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_as<true, false, std::decay_t<F>>(f, items, options).get();
   }
-  template <auto f, std::ranges::input_range Range>
+  template <auto Given, std::ranges::input_range Range>
   [[gnu::visibility("hidden")]] auto starmap(Range&& items, const MapOptions& options = {}) {
-    return map_as<true, false, detail::Fixed<f>>(f, items, options).get();
+    return map_as<true, false, detail::Fixed<Given>>(Given, items, options).get();
   }
   template <class F, std::ranges::input_range Range>
   [[nodiscard, gnu::visibility("hidden")]] auto starmap_async(F&& f, Range&& items, const MapOptions& options = {}) {
@@ -315,18 +326,18 @@ class Pool {
   [[nodiscard, gnu::visibility("hidden")]] auto imap(F&& f, Range&& items, const ImapOptions& options = {}) {
     return stream<std::decay_t<F>>(true, f, std::forward<Range>(items), options);
   }
-  template <auto f, std::ranges::input_range Range>
+  template <auto Given, std::ranges::input_range Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap(Range&& items, const ImapOptions& options = {}) {
-    return stream<detail::Fixed<f>>(true, f, std::forward<Range>(items), options);
+    return stream<detail::Fixed<Given>>(true, Given, std::forward<Range>(items), options);
   }
   /// In the order in which the results come.
   template <class F, std::ranges::input_range Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap_unordered(F&& f, Range&& items, const ImapOptions& options = {}) {
     return stream<std::decay_t<F>>(false, f, std::forward<Range>(items), options);
   }
-  template <auto f, std::ranges::input_range Range>
+  template <auto Given, std::ranges::input_range Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap_unordered(Range&& items, const ImapOptions& options = {}) {
-    return stream<detail::Fixed<f>>(false, f, std::forward<Range>(items), options);
+    return stream<detail::Fixed<Given>>(false, Given, std::forward<Range>(items), options);
   }
 
   // --- the pool itself
@@ -383,7 +394,7 @@ class Pool {
   }
 
   /// How one item of a map becomes arguments.
-  template <bool kStar, class F, class Item>
+  template <bool Star, class F, class Item>
   struct ItemCall;
   template <class F, class Item>
   struct ItemCall<false, F, Item> {
@@ -426,15 +437,15 @@ class Pool {
     static void encode(Encoder& out, Item item) { All::encode(out, std::forward<Item>(item)); }
   };
 
-  template <bool kStar, bool kOutcomes, class F, class Range>
+  template <bool Star, bool Outcomes, class F, class Range>
   [[gnu::visibility("hidden")]] auto map_as(const typename detail::PoolTarget<F>::Pointer& f, Range&& items,
                                             const MapOptions& options) {
-    using Call = ItemCall<kStar, F, std::ranges::range_reference_t<Range>>;
+    using Call = ItemCall<Star, F, std::ranges::range_reference_t<Range>>;
     if constexpr (Call::require()) {
       using Result = typename Call::Result;
       if constexpr (detail::require_result<Result>()) {
         const std::size_t chunk = detail::checked_chunk(options.chunk_size, 0);
-        using Job = detail::MapJob<Result, kOutcomes>;
+        using Job = detail::MapJob<Result, Outcomes>;
         auto job = std::make_shared<Job>(core_.get(), Call::function(f), detail::task_options(options));
         detail::PoolItems encoded;
         for (auto&& item : items) {

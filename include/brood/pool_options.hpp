@@ -175,38 +175,41 @@ class Outcome {
   using value_type = T;
   using Stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
   Outcome() = default;
-  [[nodiscard]] static Outcome of(Stored value) { return Outcome(State(std::in_place_index<1>, std::move(value))); }
+  [[nodiscard]] static Outcome of(Stored value) {
+    Outcome out;
+    out.value_.emplace(std::move(value));
+    return out;
+  }
   [[nodiscard]] static Outcome of_error(std::exception_ptr error) {
-    return Outcome(State(std::in_place_index<2>, std::move(error)));
+    Outcome out;
+    out.error_ = std::move(error);
+    return out;
   }
 
-  [[nodiscard]] bool has_value() const noexcept { return state_.index() == 1; }
+  [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
   /// Null if there is a result.
-  [[nodiscard]] std::exception_ptr error() const noexcept {
-    return state_.index() == 2 ? std::get<2>(state_) : nullptr;
-  }
+  [[nodiscard]] std::exception_ptr error() const noexcept { return error_; }
   /// Errors: the exception.
   const Stored& value() const& {
     check();
-    return std::get<1>(state_);
+    return *value_;
   }
   Stored&& value() && {
     check();
-    return std::get<1>(std::move(state_));
+    return *std::move(value_);
   }
   const Stored& operator*() const& { return value(); }
   const Stored* operator->() const { return &value(); }
-  [[nodiscard]] Stored value_or(Stored otherwise) const { return has_value() ? std::get<1>(state_) : otherwise; }
+  [[nodiscard]] Stored value_or(Stored otherwise) const { return has_value() ? *value_ : otherwise; }
 
  private:
-  using State = std::variant<std::monostate, Stored, std::exception_ptr>;
-  explicit Outcome(State state) : state_(std::move(state)) {}
   void check() const {
-    if (state_.index() == 2) std::rethrow_exception(std::get<2>(state_));
-    if (state_.index() == 0) throw UsageError("this Outcome is of nothing: it was default-constructed");
+    if (error_) std::rethrow_exception(error_);
+    if (!value_) throw UsageError("this Outcome is of nothing: it was default-constructed");
   }
-  State state_;
+  std::optional<Stored> value_;
+  std::exception_ptr error_;
 };
 
 /// Of one worker, as the pool sees it.

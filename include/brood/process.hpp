@@ -148,6 +148,9 @@ class Process {
   /// How it ended: 0..255, or -N after signal N; nothing before the start and while it runs. 255 if nobody knows:
   /// somebody else reaped it on a kernel before 6.15 and it was killed, or the forkserver was killed with it.
   [[nodiscard]] std::optional<int> exitcode() const;
+  /// It has ended, and the kernel has written a core of it or handed it to whoever collects them here. False if that is not
+  /// known: a forkserver's child on a kernel before 6.15.
+  [[nodiscard]] bool core_dumped() const;
   /// Process id; nothing before the start.
   [[nodiscard]] std::optional<std::int64_t> pid() const;
 

@@ -53,11 +53,12 @@ std::optional<std::size_t> FutureSet::next(Deadline deadline) {
         const std::size_t place = arrivals_->places.front();
         arrivals_->places.pop_front();
         ++told_;
+        futures_[place] = nullptr;  // who was told has it
         return place;
       }
       FutureSource* source = nullptr;
       for (const auto& future : futures_) {
-        if (source == nullptr && !future->is_settled()) source = future->source();
+        if (source == nullptr && future != nullptr && !future->is_settled()) source = future->source();
       }
       gate = std::make_shared<Gate>(source);
       arrivals_->gate = gate;

@@ -17,7 +17,8 @@ namespace brood::inline v1::os {
 namespace {
 
 Ending from_wait_status(int status) noexcept {
-  return {Fate::known, WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status)};
+  if (WIFSIGNALED(status)) return {Fate::known, -WTERMSIG(status), WCOREDUMP(status)};
+  return {Fate::known, WEXITSTATUS(status), false};
 }
 
 Ending reap_with(int pidfd, int options) noexcept {
@@ -26,10 +27,11 @@ Ending reap_with(int pidfd, int options) noexcept {
     if (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | __WALL | options) == 0)
       break;
     if (errno == EINTR) continue;
-    return {Fate::unknown, 0};
+    return {Fate::unknown, 0, false};
   }
-  if (info.si_pid == 0) return {Fate::running, 0};
-  return {Fate::known, info.si_code == CLD_EXITED ? info.si_status : -info.si_status};
+  if (info.si_pid == 0) return {Fate::running, 0, false};
+  if (info.si_code == CLD_EXITED) return {Fate::known, info.si_status, false};
+  return {Fate::known, -info.si_status, info.si_code == CLD_DUMPED};
 }
 
 }  // namespace
@@ -64,7 +66,7 @@ void reap_pid(pid_t pid) noexcept {
 }
 
 Ending ask_ending(int pidfd) noexcept {
-  if (!capabilities().pidfd_info) return {Fate::unknown, 0};
+  if (!capabilities().pidfd_info) return {Fate::unknown, 0, false};
   PidfdInfo info{};
   info.mask = kPidfdInfoExit;
   int failed = ::ioctl(pidfd, kPidfdGetInfo, &info);
@@ -75,8 +77,8 @@ Ending ask_ending(int pidfd) noexcept {
     info.mask = kPidfdInfoExit;
     failed = ::ioctl(pidfd, kPidfdGetInfo, &info);
   }
-  if (failed != 0) return {Fate::unknown, 0};
-  if ((info.mask & kPidfdInfoExit) == 0) return {Fate::running, 0};
+  if (failed != 0) return {Fate::unknown, 0, false};
+  if ((info.mask & kPidfdInfoExit) == 0) return {Fate::running, 0, false};
   return from_wait_status(info.exit_code);
 }
 

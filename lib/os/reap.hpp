@@ -26,6 +26,7 @@ enum class Fate : unsigned char {
 struct Ending {
   Fate fate = Fate::unknown;
   int exit_code = 0;  ///< 0..255, or -N after signal N
+  bool core_dumped = false;
 };
 
 /// Reaps a child of ours if it has ended. Fate::unknown: it is not our child, or the application reaped it or ignores

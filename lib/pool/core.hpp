@@ -239,8 +239,9 @@ class Core : public std::enable_shared_from_this<Core> {
   void start_missing(Lock& lock);
   [[nodiscard]] std::size_t missing() const;
   void stop_workers(bool by_force);
-  void break_pool(Lock& lock, std::exception_ptr cause);
-  void fail_everything(Lock& lock, const std::exception_ptr& why);
+  void break_pool(Lock& lock, const std::exception_ptr& cause);
+  /// `why` makes an exception for each job: its threads may change what they catch.
+  void fail_everything(Lock& lock, const std::function<std::exception_ptr()>& why);
   void end_if_done();
   [[nodiscard]] std::exception_ptr over_error() const;
 

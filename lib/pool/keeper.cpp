@@ -141,8 +141,10 @@ void Core::terminate() {
   Lock lock(mutex_);
   if (state_ == State::terminated) return;
   state_ = State::terminated;
-  fail_everything(lock, std::make_exception_ptr(
-                            PoolTerminated("the task was not done: its Pool was terminated, or went out of scope")));
+  fail_everything(lock, [] {
+    return std::make_exception_ptr(
+        PoolTerminated("the task was not done: its Pool was terminated, or went out of scope"));
+  });
   stop_workers(true);
   wake_keeper();
 }
@@ -202,33 +204,37 @@ void Core::stop_workers(bool by_force) {
   if (by_force) kill_all_at_ns_ = std::min(kill_all_at_ns_, Deadline::clock_ns() + kGraceNs);
 }
 
-void Core::break_pool(Lock& lock, std::exception_ptr cause) {
+void Core::break_pool(Lock& lock, const std::exception_ptr& cause) {
   if (state_ == State::terminated || state_ == State::broken) return;
   state_ = State::broken;
-  std::exception_ptr told;
-  try {
+  const auto told = [&cause, text = "the Pool is broken and does nothing any more: " +
+                                    detail::describe_exception(cause, " <- ")]() -> std::exception_ptr {
     try {
-      std::rethrow_exception(cause);
+      try {
+        std::rethrow_exception(cause);
+      } catch (...) {
+        std::throw_with_nested(PoolBroken(text));
+      }
     } catch (...) {
-      std::throw_with_nested(
-          PoolBroken("the Pool is broken and does nothing any more: " + detail::describe_exception(cause, " <- ")));
+      return std::current_exception();
     }
-  } catch (...) {
-    told = std::current_exception();
-  }
-  broken_ = told;
+  };
+  broken_ = told();
   stop_workers(true);
   wake_keeper();
   fail_everything(lock, told);
 }
 
-void Core::fail_everything(Lock& lock, const std::exception_ptr& why) {
+void Core::fail_everything(Lock& lock, const std::function<std::exception_ptr()>& why) {
   Settlements all;
+  std::unordered_map<const JobData*, std::exception_ptr> made;
   const auto fail = [&](JobData& job, std::size_t begin, std::size_t end) {
+    std::exception_ptr& own = made[&job];
+    if (own == nullptr) own = why();
     for (std::size_t item = begin; item < end; ++item) {
       ++finished_;
       ++failed_;
-      all.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = why});
+      all.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = own});
     }
   };
   while (JobData* const job = first_job()) {
@@ -304,8 +310,9 @@ void Core::start_missing(Lock& lock) {
     --starting_;
     if (worker) {
       add_worker(worker);
-      if (missing() == 0 && (state_ == State::terminated || state_ == State::broken || state_ == State::closed))
-        stop_workers(state_ != State::closed || open_jobs_ != 0);
+      // It ended while this worker was being started. (A closed one with tasks left has not ended.)
+      if (state_ == State::terminated || state_ == State::broken) stop_workers(true);
+      else end_if_done();
       ring_reader();
     } else {
       note_idle_death();
@@ -366,6 +373,7 @@ void Core::run_keeper() {
       Worker& worker = *watched[i];
       worker.process->join();
       worker.exit_code = worker.process->exitcode();
+      worker.core_dumped = worker.process->core_dumped();
       worker.has_ended.store(true, std::memory_order_release);
       found = true;
     }

@@ -57,8 +57,10 @@ bool Core::wait(detail::PoolAwaited& what, Deadline deadline) {
   require_creator();
   Lock lock(mutex_);
   if (reads_here()) {
-    // An action of a future, say, waits for another one.
+    // An action of a future, say, waits for another one. If this is the pump, it sleeps as a caller does now.
+    const std::uint32_t before = hall_.leads.exchange(1);
     lead(lock, what, deadline);
+    hall_.leads.exchange(before);
     return what.is_ready();
   }
   Follower me{&what};
@@ -252,7 +254,10 @@ bool Core::read_from(Lock& lock, const std::shared_ptr<Worker>& from) {
 bool Core::fetch_message(Lock& lock, Worker& worker, bool has_ended) {
   if (worker.has_message) return true;
   lock.unlock();
-  if (!worker.received) worker.received = std::make_unique<detail::Received>();
+  // What nobody wanted is there still.
+  worker.chunk = {};
+  if (worker.received) worker.received->clear();
+  else worker.received = std::make_unique<detail::Received>();
   try {
     if (const auto got = worker.pipe.connection.receive_in_place(*worker.received, worker.chunk,
                                                                  Deadline::never().capped(kMessageNs))) {

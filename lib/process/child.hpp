@@ -51,6 +51,11 @@ class Child : public std::enable_shared_from_this<Child> {
   void end_after(Deadline grace) noexcept;
   /// Nothing while it runs. Reaps.
   [[nodiscard]] std::optional<int> exit_code();
+  /// Once exit_code() has said something: whether the kernel told of a core.
+  [[nodiscard]] bool core_dumped() const {
+    const std::lock_guard guard(mutex_);
+    return launched_.core_dumped;
+  }
 
   /// In a forked child of this process: gives up the descriptors, which are the parent's.
   void forget() noexcept;

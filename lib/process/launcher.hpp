@@ -33,6 +33,7 @@ struct Launched {
   base::UniqueFd pidfd;
   base::UniqueFd socket;
   std::shared_ptr<Server> server;  ///< whose child it is; null: ours
+  bool core_dumped = false;        ///< what find_exit_code() has heard of that
 };
 
 /// Errors: OsError that says what is exhausted and the remedy, StartError. Called with the launch mutex held.

@@ -31,11 +31,11 @@ std::string ending_text(int code) {
 }
 
 /// An orphan's status can be asked once its new parent has reaped it.
-std::optional<int> ask_until_reaped(int pidfd, std::int64_t patience_ns) noexcept {
+std::optional<os::Ending> ask_until_reaped(int pidfd, std::int64_t patience_ns) noexcept {
   const Deadline give_up = Deadline::never().capped(patience_ns);
   for (;;) {
     const os::Ending ending = os::ask_ending(pidfd);
-    if (ending.fate == os::Fate::known) return ending.exit_code;
+    if (ending.fate == os::Fate::known) return ending;
     if (ending.fate == os::Fate::unknown || give_up.passed()) return std::nullopt;
     // Waits for POLLHUP: reaped. Kernels that do not wake us for it are asked again.
     (void)os::wait_ready(pidfd, 0, -1, Deadline::never().capped(kOrphanStepNs));
@@ -83,7 +83,10 @@ void abandon(Launched& it) noexcept {
 
 int find_exit_code(Launched& it) noexcept {
   const os::Ending ending = it.server ? os::ask_ending(it.pidfd.get()) : os::reap(it.pidfd.get());
-  if (ending.fate == os::Fate::known) return ending.exit_code;
+  if (ending.fate == os::Fate::known) {
+    it.core_dumped = ending.core_dumped;
+    return ending.exit_code;
+  }
   // Somebody else has its status: the forkserver tells us; an application that reaps everybody, or ignores SIGCHLD,
   // does not.
   std::optional<int> reported;
@@ -92,7 +95,10 @@ int find_exit_code(Launched& it) noexcept {
   if (reported) return *reported;
   // A word is good enough not to wait long until an orphan has been reaped, but not as good as what the kernel says.
   const std::int64_t patience_ns = !it.server ? 0 : word ? kReapingNs : kOrphanPatienceNs;
-  if (const auto known = ask_until_reaped(it.pidfd.get(), patience_ns)) return *known;
+  if (const auto known = ask_until_reaped(it.pidfd.get(), patience_ns)) {
+    it.core_dumped = known->core_dumped;
+    return known->exit_code;
+  }
   return word.value_or(kNobodyKnows);
 }
 

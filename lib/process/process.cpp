@@ -250,6 +250,11 @@ std::optional<int> Process::exitcode() const {
   return child ? child->exit_code() : std::nullopt;
 }
 
+bool Process::core_dumped() const {
+  const auto child = impl().maybe_started("Process::core_dumped");
+  return child && child->exit_code() && child->core_dumped();
+}
+
 std::optional<std::int64_t> Process::pid() const {
   if (impl().is_current) return ::getpid();
   const auto child = impl().maybe_started("Process::pid");

@@ -168,6 +168,29 @@ void encode_ending(Encoder& out, const std::exception_ptr& error) {
     else out.nil();
   }
 }
+void encode_worker_died(Encoder& out, const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const WorkerDied& known) {
+    out.array_header(5);
+    out.sint(known.pid());
+    if (known.exitcode()) out.sint(*known.exitcode());
+    else out.nil();
+    out.uint(known.task());
+    out.uint(known.attempts());
+    out.boolean(known.core_dumped());
+  }
+}
+std::exception_ptr make_worker_died(Decoder& in, RemoteError::Facts facts, bool is_exact) {
+  in.expect_array(5, "how a worker died");
+  const std::int64_t pid = in.sint();
+  std::optional<int> code;
+  if (!in.try_nil()) code = in.integer<int>();
+  const std::uint64_t task = in.uint();
+  const auto attempts = in.integer<unsigned>();
+  const WorkerDied error(facts.message, pid, code, task, attempts, in.boolean());
+  return make_remote<WorkerDied>(error, std::move(facts), is_exact);
+}
 template <class E>
 std::exception_ptr make_ending(Decoder& in, RemoteError::Facts facts, bool is_exact) {
   in.expect_array(2, "how a process ended");
@@ -212,8 +235,8 @@ constexpr ExceptionType ending_type() {
 std::span<const ExceptionType> known_types() {
   static constexpr std::array kKnown = {
       // brood's own
-      text_type<NotOwner>(), text_type<ReleasedTooOften>(), text_type<NotStarted>(), text_type<WrongDirection>(),
-      text_type<UsageError>(), code_type<NoSpace>(&make_with_number<NoSpace>),
+      text_type<NotOwner>(), text_type<ReleasedTooOften>(), text_type<NotStarted>(), text_type<InvalidState>(),
+      text_type<WrongDirection>(), text_type<UsageError>(), code_type<NoSpace>(&make_with_number<NoSpace>),
       code_type<PermissionDenied>(&make_of_one_number<PermissionDenied>),
       code_type<AddressInUse>(&make_of_one_number<AddressInUse>),
       code_type<ConnectionRefused>(&make_with_number<ConnectionRefused>), code_type<OsError>(&make_os_error),
@@ -221,12 +244,13 @@ std::span<const ExceptionType> known_types() {
       exception_type<OwnerDied>(&encode_dead_pid<OwnerDied>, &make_with_dead_pid<OwnerDied>),
       exception_type<ContainerDamaged>(&encode_dead_pid<ContainerDamaged>, &make_with_dead_pid<ContainerDamaged>),
       text_type<BrokenBarrier>(), text_type<QueueClosed>(), text_type<ConnectionClosed>(), text_type<ListenerClosed>(),
-      text_type<HandshakeTimeout>(), text_type<TimeoutError>(), text_type<AuthenticationError>(),
-      text_type<ConnectionReset>(), text_type<EndOfFile>(),
+      text_type<HandshakeTimeout>(), text_type<TaskTimeout>(), text_type<TimeoutError>(),
+      text_type<AuthenticationError>(), text_type<ConnectionReset>(), text_type<EndOfFile>(),
       exception_type<BufferTooShort>(&encode_message, &make_buffer_too_short), text_type<MessageTooLong>(),
-      text_type<Empty>(), text_type<Full>(), text_type<StartError>(), text_type<CancelledError>(),
-      ending_type<BrokenPipe>(), ending_type<BrokenMessage>(), ending_type<ManagerDied>(), ending_type<PeerGone>(),
-      text_type<RuntimeError>(),
+      text_type<Empty>(), text_type<Full>(), text_type<StartError>(), text_type<PoolTerminated>(),
+      text_type<CancelledError>(), text_type<PoolBroken>(),
+      exception_type<WorkerDied>(&encode_worker_died, &make_worker_died), ending_type<BrokenPipe>(),
+      ending_type<BrokenMessage>(), ending_type<ManagerDied>(), ending_type<PeerGone>(), text_type<RuntimeError>(),
       // the standard's
       text_type<std::invalid_argument>(), text_type<std::domain_error>(), text_type<std::length_error>(),
       text_type<std::out_of_range>(), text_type<std::logic_error>(), text_type<std::range_error>(),

@@ -17,17 +17,17 @@
 namespace {
 
 constexpr const char* kUsage =
-    "usage: brood_bench [sync] [process] [channel] [shared] [manager] [--json FILE] [--quick] [--rounds N]\n"
-    "                   [--only TEXT]\n"
+    "usage: brood_bench [sync] [process] [channel] [shared] [pool] [manager] [--json FILE] [--quick]\n"
+    "                   [--rounds N] [--only TEXT]\n"
     "\n"
-    "  sync, process, channel, shared, manager\n"
+    "  sync, process, channel, shared, pool, manager\n"
     "                  the topics to measure; none: all\n"
     "  --json FILE     write the rows there, as an array of {topic, case, peer_name, ours, peer, unit, ratio, better}\n"
     "  --quick         tiny counts and sizes: shows that everything runs, measures nothing\n"
     "  --rounds N      rounds of each case (default 7; --quick 1)\n"
     "  --only TEXT     only cases whose name contains TEXT, and no curves: lock.pair, recovery, queue.2x2\n";
 
-const std::set<std::string> kTopics = {"sync", "process", "channel", "shared", "manager"};
+const std::set<std::string> kTopics = {"sync", "process", "channel", "shared", "pool", "manager"};
 
 struct Command {
   bench::Settings settings;
@@ -131,6 +131,10 @@ int run(const Command& command) {
   }
   if (command.topics.contains("channel")) bench::channel_cases(report, settings);
   if (command.topics.contains("shared")) bench::shared_cases(report, settings);
+  if (command.topics.contains("pool")) {
+    bench::pool_cases(report, settings);
+    if (settings.only.empty()) bench::pool_curves(report, settings);
+  }
   if (command.topics.contains("manager")) bench::manager_cases(report, settings);
   report.print();
   if (!command.json.empty()) report.write_json(command.json);

@@ -1,7 +1,7 @@
 // Runs `brood_bench --quick` and checks that all rows are there and well formed, and that nothing is left: no process,
 // no file in /dev/shm. Says nothing about speed.
 //
-// usage: check_bench PATH_OF_BROOD_BENCH [PEER…]     the peers in programs of their own that were built: zmq nng iceoryx
+// usage: check_bench PATH_OF_BROOD_BENCH [PEER…]     the peers in programs of their own that were built: openmp zmq …
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
@@ -131,6 +131,11 @@ const Wanted kWanted[] = {
     {"shared", "map.insert.1k", {"boost-managed-named_mutex"}},
     {"shared", "map.insert.1m", {"boost-managed-named_mutex"}},
     {"shared", "map.insert.1m.by100", {"boost-managed-named_mutex"}},
+    {"pool", "pool.chunk1", {"thread-pool"}, false},
+    {"pool", "pool.million", {"thread-pool"}, false},
+    {"pool", "pool.apply", {"thread-pool"}},
+    {"pool", "pool.apply.p99", {"thread-pool"}},
+    {"pool", "pool.coarse", {"thread-pool"}},
     {"manager", "remote.call", {"unix-socket-echo", "pipe-rtt-8"}},
     {"manager", "remote.call.p99", {"unix-socket-echo", "pipe-rtt-8"}},
 };
@@ -177,6 +182,8 @@ void check_rows(const std::vector<bench::JsonObject>& rows, const std::set<std::
   for (const Wanted& wanted : kWanted) {
     for (const char* peer : wanted.peers) demand(wanted, peer);
     const std::string name = wanted.name;
+    if (name.rfind("pool.", 0) == 0 && name.rfind("pool.apply", 0) != 0 && built.contains("openmp"))
+      demand(wanted, "openmp");
     if (name.rfind("queue.", 0) != 0 || name == "queue.typed" || name.ends_with(".bytes")) continue;
     const bool is_shared = name.find("x") != std::string::npos;
     for (const Library& library : kLibraries) {

@@ -5,8 +5,12 @@ usage: peer.py lock_pair BATCHES                   nanoseconds a pair
        peer.py start METHOD MEGABYTES TIMES        milliseconds from start() to the end of join()
        peer.py channel queue|pipe SHAPE BYTES PRODUCERS CONSUMERS MILLISECONDS IN_PLACE
                                                    Queue, as channel.hpp: microseconds a round trip (SHAPE 0), or messages a second (2)
+       peer.py pool KIND rate COUNT SAMPLES CHUNK  two workers, KIND Pool or ProcessPoolExecutor: tasks a second; CHUNK 0: as Pool chooses
+       peer.py pool KIND apply COUNT               microseconds there and back
+       peer.py pool KIND coarse TASKS MICROSECONDS SAMPLES   milliseconds
 """
 import array
+import concurrent.futures
 import mmap
 import multiprocessing
 import os
@@ -265,5 +269,59 @@ def channel(kind, shape, size, producers, consumers, milliseconds, _in_place):
         rate(context, int(size), int(producers), int(consumers), seconds)
 
 
+def plus_one(x):
+    return x + 1
+
+
+def compute(microseconds):
+    until = time.thread_time_ns() + 1000 * microseconds
+    while time.thread_time_ns() < until:
+        pass
+    return microseconds
+
+
+def pool(kind, what, *numbers):
+    workers = 2
+    pin_to_two()
+    context = multiprocessing.get_context("fork")
+    if kind == "Pool":
+        made = context.Pool(workers)
+        mapped, apply = made.map, lambda f, x: made.apply(f, (x,))
+    else:
+        made = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+        mapped = lambda f, items, chunk: list(made.map(f, items, chunksize=chunk))
+        apply = lambda f, x: made.submit(f, x).result()
+    numbers = [int(number) for number in numbers]
+    with made:
+        mapped(plus_one, range(64), 1)
+        if what == "rate":
+            count, samples, chunk = numbers
+            items, expected = range(count), list(range(1, count + 1))
+            chunk = chunk or -(-count // (4 * workers))
+            for _ in range(samples):
+                begin = time.perf_counter_ns()
+                results = mapped(plus_one, items, chunk)
+                end = time.perf_counter_ns()
+                if results != expected:
+                    sys.exit("a result is wrong")
+                print(count / (end - begin) * 1e9)
+        elif what == "apply":
+            count, = numbers
+            for i in range(-count // 10, count):
+                begin = time.perf_counter_ns()
+                result = apply(plus_one, i)
+                end = time.perf_counter_ns()
+                if result != i + 1:
+                    sys.exit("another result came back")
+                if i >= 0:
+                    print((end - begin) / 1e3)
+        else:
+            tasks, microseconds, samples = numbers
+            for _ in range(samples):
+                begin = time.perf_counter_ns()
+                mapped(compute, [microseconds] * tasks, 1)
+                print((time.perf_counter_ns() - begin) / 1e6)
+
+
 if __name__ == "__main__":
-    {"lock_pair": lock_pair, "event_broadcast": event_broadcast, "start": start, "channel": channel}[sys.argv[1]](*sys.argv[2:])
+    {"lock_pair": lock_pair, "event_broadcast": event_broadcast, "start": start, "channel": channel, "pool": pool}[sys.argv[1]](*sys.argv[2:])

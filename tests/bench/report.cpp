@@ -55,6 +55,9 @@ constexpr Mark kMarks[] = {
     {"pipe.rtt.1m.zerocopy", "pipe-rtt-8", 2, 1.2},
     {"pipe.rtt.1m.zerocopy", "iceoryx-zerocopy", 0.3, 0.12},
     {"pipe.oneway.8", "python-Pipe", 80, 300},
+    {"pool.chunk1", "python-Pool", 10, 25},
+    {"pool.apply", "python-Pool", 0.1, 0.03},
+    {"pool.coarse", "thread-pool", 1.05, 1.01},
     {"remote.call", "unix-socket-echo", 1.3, 0.3},
 };
 

@@ -20,6 +20,9 @@ void channel_cases(Report& report, const Settings& settings);
 
 /// Contents in shared memory: shared_bench.cpp.
 void shared_cases(Report& report, const Settings& settings);
+/// Work spread over processes: pool_bench.cpp.
+void pool_cases(Report& report, const Settings& settings);
+void pool_curves(Report& report, const Settings& settings);
 /// Objects in other processes: manager_bench.cpp.
 void manager_cases(Report& report, const Settings& settings);
 

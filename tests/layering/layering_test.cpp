@@ -31,7 +31,7 @@ class LayeringCheck : public ::testing::Test {
     root_ = pattern;
     std::string build_file;
     for (const std::string room : {"base", "os", "shm", "registry", "sync", "wire", "channel", "shared", "process",
-                                   "net", "wait", "call", "remote", "log", "manager"}) {
+                                   "net", "wait", "call", "remote", "log", "pool", "manager"}) {
       write("lib/" + room + "/README.md", "# " + room + "\n");
       write("lib/" + room + "/meson.build", "");
       write("lib/" + room + "/x.hpp", "#include <vector>\n#include \"base/x.hpp\"\n");

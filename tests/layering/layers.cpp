@@ -21,7 +21,7 @@ const std::map<std::string, int, std::less<>> kLevels = {
 };
 /// The rooms that must be there.
 constexpr std::array kBuilt = {"base",    "os",  "shm",  "registry", "sync",   "wire",    "channel", "shared",
-                               "process", "net", "wait", "call",     "remote", "manager", "log"};
+                               "process", "net", "wait", "call",     "remote", "manager", "log",     "pool"};
 
 /// What a public header may include although it is not of the standard library.
 const std::map<std::string, std::string, std::less<>> kPublicExceptions = {

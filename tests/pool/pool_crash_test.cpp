@@ -1,8 +1,10 @@
 // Workers that die, in every state of a task and in every way: one item pays, the others have their results.
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 
@@ -94,11 +96,61 @@ TEST_F(PoolCrash, EachPlaceAndEachWay) {
   EXPECT_EQ(pool.insight().lost, 3 * kDeaths.size() * 2);
 }
 
+#if !SUPPORT_SANITIZED  // sanitizers forbid cores
+TEST_F(PoolCrash, ACoreIsTold) {
+  const std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / ("brood-core-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(directory);
+  brood::PoolOptions options;
+  options.process.working_directory = directory;
+  options.process.limits = {{.resource = RLIMIT_CORE}};
+  {
+    Pool pool(1, options);
+    try {
+      (void)pool.apply([](int) -> int { std::abort(); }, 1);
+      ADD_FAILURE();
+    } catch (const brood::WorkerDied& died) {
+      EXPECT_TRUE(died.core_dumped());
+      EXPECT_NE(std::string(died.what()).find("core dumped"), std::string::npos) << died.what();
+    }
+    EXPECT_THROW((void)pool.apply([](int) -> int { std::_Exit(1); }, 1), brood::WorkerDied);
+  }
+  std::filesystem::remove_all(directory);
+}
+#endif
+
 TEST_F(PoolCrash, EveryItemMayKillItsWorker) {
   Pool pool(2);
   const auto outcomes = pool.map_outcomes([](int /*x*/) -> int { std::_Exit(9); }, std::vector(40, 1));
   for (const auto& one : outcomes) EXPECT_THROW((void)one.value(), brood::WorkerDied);
   EXPECT_EQ(pool.apply(square, 3), 9);  // nothing is broken by that
+}
+
+TEST_F(PoolCrash, ErrorsOfANestedPoolKeepTheirTypes) {
+  Pool pool(1);
+  const auto nested = [](int n) -> int {
+    Pool inner(1);
+    if (n == 0) return inner.apply([](int) -> int { std::_Exit(6); }, 1);
+    if (n == 1)
+      return inner.apply(
+          {.hard_limit = 1ms}, [](int) -> int { return ::pause(); }, 1);
+    auto left = inner.submit([](int) -> int { return ::pause(); }, 1);
+    inner.terminate();
+    return left.get();
+  };
+  try {
+    (void)pool.apply(nested, 0);
+    ADD_FAILURE();
+  } catch (const brood::WorkerDied& died) {
+    EXPECT_EQ(died.exitcode(), 6);
+    EXPECT_EQ(died.task(), 1U);
+    EXPECT_EQ(died.attempts(), 1U);
+    EXPECT_NE(dynamic_cast<const brood::RemoteError*>(&died), nullptr);
+  }
+  EXPECT_THROW((void)pool.apply(nested, 1), brood::TaskTimeout);
+  auto cancelled = pool.submit(nested, 2);
+  EXPECT_THROW((void)cancelled.get(), brood::PoolTerminated);
+  EXPECT_FALSE(cancelled.cancelled());  // it was done, and this is what it threw
 }
 
 TEST_F(PoolCrash, MapThrowsTheLostOneOnceTheOthersAreDone) {

@@ -180,6 +180,18 @@ TEST_F(PoolStream, OutlivesItsPoolWithErrors) {
   EXPECT_EQ(stream.next(), std::nullopt);
 }
 
+TEST_F(PoolStream, AClosedPoolTakesNoMoreOfTheInput) {
+  Pool pool(2);
+  int read = 0;
+  auto stream = pool.imap(square, Endless(&read), {.look_ahead = 6});
+  EXPECT_EQ(stream.next(), 0);
+  pool.close();
+  for (int i = 1; i < 6; ++i) EXPECT_EQ(stream.next(), i * i);
+  EXPECT_THROW((void)stream.next(), brood::UsageError);
+  EXPECT_EQ(stream.next(), std::nullopt);
+  pool.join();
+}
+
 TEST_F(PoolStream, MovesAndHoldsItsInput) {
   Pool pool(2);
   auto one = pool.imap(square, std::vector<int>(300, 2));

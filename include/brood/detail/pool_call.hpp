@@ -19,7 +19,7 @@
 namespace brood::inline v1::detail {
 
 /// A function that is known when the program is compiled, as a type.
-template <auto f>
+template <auto Given>
 struct Fixed {};
 
 template <class F>
@@ -28,9 +28,9 @@ struct PoolTarget {  // a lambda without captures, or a pointer
   static constexpr bool kFixed = false;
   static constexpr TargetProblem kProblem = target_problem<F>();
 };
-template <auto f>
-struct PoolTarget<Fixed<f>> {
-  using Pointer = std::remove_cv_t<decltype(f)>;
+template <auto Given>
+struct PoolTarget<Fixed<Given>> {
+  using Pointer = std::remove_cv_t<decltype(Given)>;
   static constexpr bool kFixed = true;
   static constexpr TargetProblem kProblem = target_problem<Pointer>();
 };
@@ -132,11 +132,11 @@ struct PoolCaller {
     return call_pool_target<F>(target, std::forward<A>(args)...);
   }
 };
-template <auto f>
-struct PoolCaller<Fixed<f>> {
+template <auto Given>
+struct PoolCaller<Fixed<Given>> {
   template <class... A>
   static decltype(auto) call(const void* /*target*/, A&&... args) {
-    return f(std::forward<A>(args)...);
+    return Given(std::forward<A>(args)...);
   }
 };
 

@@ -197,12 +197,12 @@ template <class R>
 }
 
 /// Results in the order of the items: as values, of which the first failure is thrown, or each as its Outcome.
-template <class R, bool kOutcomes>
+template <class R, bool Outcomes>
 class MapJob final : public PoolJob {
  public:
   using Values = std::conditional_t<std::is_void_v<R>, void,
                                     std::vector<std::conditional_t<std::is_void_v<R>, std::monostate, R>>>;
-  using Result = std::conditional_t<kOutcomes, std::vector<Outcome<R>>, Values>;
+  using Result = std::conditional_t<Outcomes, std::vector<Outcome<R>>, Values>;
   MapJob(std::shared_ptr<pool::Core> core, const PoolFunction& function, const TaskOptions& options)
       : PoolJob(std::move(core), function, options) {}
 
@@ -219,7 +219,7 @@ class MapJob final : public PoolJob {
     outcomes_[item] = Outcome<R>::of_error(std::move(why));
   }
   void ended() override {
-    if constexpr (kOutcomes) {
+    if constexpr (Outcomes) {
       state_.set(std::move(outcomes_));
     } else {
       for (Outcome<R>& one : outcomes_) {
