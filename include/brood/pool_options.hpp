@@ -180,9 +180,9 @@ class Outcome {
     out.value_.emplace(std::move(value));
     return out;
   }
-  [[nodiscard]] static Outcome of_error(std::exception_ptr error) {
+  [[nodiscard]] static Outcome of_error(const std::exception_ptr& error) {
     Outcome out;
-    out.error_ = std::move(error);
+    out.error_ = error;
     return out;
   }
 

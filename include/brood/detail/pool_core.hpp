@@ -215,9 +215,7 @@ class MapJob final : public PoolJob {
 
  private:
   void succeed(std::size_t item, Decoder& result) override { outcomes_[item] = decode_outcome<R>(result); }
-  void fail(std::size_t item, std::exception_ptr why) override {
-    outcomes_[item] = Outcome<R>::of_error(std::move(why));
-  }
+  void fail(std::size_t item, std::exception_ptr why) override { outcomes_[item] = Outcome<R>::of_error(why); }
   void ended() override {
     if constexpr (Outcomes) {
       state_.set(std::move(outcomes_));
@@ -307,7 +305,7 @@ class StreamJob final : public PoolJob {
  private:
   void succeed(std::size_t item, Decoder& result) override { results_->put(first_ + item, decode_outcome<R>(result)); }
   void fail(std::size_t item, std::exception_ptr why) override {
-    results_->put(first_ + item, Outcome<R>::of_error(std::move(why)));
+    results_->put(first_ + item, Outcome<R>::of_error(why));
   }
   void ended() override { is_over_.store(true, std::memory_order_release); }
 
