@@ -123,8 +123,9 @@ class ManagerFace {
   [[nodiscard]] ConditionProxy condition(OwnerDeath policy = OwnerDeath::report) {
     return make<ConditionProxy>("Condition", policy == OwnerDeath::heal);
   }
-  [[nodiscard]] SemaphoreProxy semaphore(std::uint32_t value = 1) { return make<SemaphoreProxy>("Semaphore", value); }
-  [[nodiscard]] BoundedSemaphoreProxy bounded_semaphore(std::uint32_t value = 1) {
+  /// Errors: UsageError (negative, or above Semaphore::kMaxValue).
+  [[nodiscard]] SemaphoreProxy semaphore(std::int64_t value = 1) { return make<SemaphoreProxy>("Semaphore", value); }
+  [[nodiscard]] BoundedSemaphoreProxy bounded_semaphore(std::int64_t value = 1) {
     return make<BoundedSemaphoreProxy>("BoundedSemaphore", value);
   }
   [[nodiscard]] EventProxy event() { return make<EventProxy>("Event"); }

@@ -344,7 +344,7 @@ TEST_F(Hostile, MalformedArgumentsConcernThatCallAlone) {
   EXPECT_EQ(array.at(0), 1);
   EXPECT_EQ(queue.qsize(), 0U);
   EXPECT_FALSE(lock.locked());
-  EXPECT_EQ(semaphore.value(), 1U);
+  EXPECT_EQ(semaphore.get_value(), 1);
   expect_good();
 }
 
