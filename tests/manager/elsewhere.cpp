@@ -37,7 +37,7 @@ int use(const char* address, const char* certificate) {
     try {
       if (makes) (void)manager.shared_dict<int, int>();
       else (void)manager.find<brood::SharedDictProxy<int, int>>("memory");
-      CHECK(!"it came");
+      CHECK(false && "it came");
     } catch (const brood::HandleError& error) {
       CHECK(makes || std::string(error.what()).find("shared memory") != std::string::npos);
     }
