@@ -35,6 +35,12 @@
 
 namespace brood::inline v1 {
 
+// brood/shared_proxies.hpp
+template <class K, class V>
+class SharedDictProxy;
+template <class T>
+class SharedListProxy;
+
 /// How a server listens.
 struct ManagerOptions {
   /// Not said: a Unix socket with a new path. tcp:host:port for other machines.
@@ -123,13 +129,26 @@ class ManagerFace {
   [[nodiscard]] ConditionProxy condition(OwnerDeath policy = OwnerDeath::report) {
     return make<ConditionProxy>("Condition", policy == OwnerDeath::heal);
   }
-  [[nodiscard]] SemaphoreProxy semaphore(std::uint32_t value = 1) { return make<SemaphoreProxy>("Semaphore", value); }
-  [[nodiscard]] BoundedSemaphoreProxy bounded_semaphore(std::uint32_t value = 1) {
+  /// Errors: UsageError (negative, or above Semaphore::kMaxValue).
+  [[nodiscard]] SemaphoreProxy semaphore(std::int64_t value = 1) { return make<SemaphoreProxy>("Semaphore", value); }
+  [[nodiscard]] BoundedSemaphoreProxy bounded_semaphore(std::int64_t value = 1) {
     return make<BoundedSemaphoreProxy>("BoundedSemaphore", value);
   }
   [[nodiscard]] EventProxy event() { return make<EventProxy>("Event"); }
   /// Errors: UsageError (no parties).
   [[nodiscard]] BarrierProxy barrier(std::uint32_t parties) { return make<BarrierProxy>("Barrier", parties); }
+
+  /// A dict, or list, in shared memory, for processes of the manager's machine: reads and writes need no trip to the server.
+  /// Include brood/shared_proxies.hpp. `budget_bytes`: the most that the contents can take.
+  /// Errors: HandleError (this process is not of the manager's domain); NoSpace.
+  template <class K, class V>
+  [[nodiscard]] SharedDictProxy<K, V> shared_dict(std::size_t budget_bytes = std::size_t{64} << 20) {
+    return make_shared_memory<SharedDictProxy<K, V>>(budget_bytes);
+  }
+  template <class T>
+  [[nodiscard]] SharedListProxy<T> shared_list(std::size_t budget_bytes = std::size_t{64} << 20) {
+    return make_shared_memory<SharedListProxy<T>>(budget_bytes);
+  }
 
   /// An A(args…) of this program in the server. Errors: what the constructor throws; StartError (the server is another program).
   template <class A, class... Args>
@@ -205,6 +224,12 @@ class ManagerFace {
     (detail::encode(request.out(), args), ...);
     return P(request.reference(P::type()));
   }
+  /// A Value that holds the handle: as long as that lives, the server keeps the memory.
+  template <class P>
+  [[nodiscard]] P make_shared_memory(std::size_t budget_bytes) {
+    const typename P::container_type container({.budget_bytes = budget_bytes});
+    return make<P>("Value", SharedHandle{container.handle()});
+  }
   template <class A, class... Args>
   [[nodiscard, gnu::visibility("hidden")]] Proxy<A> host(bool is_concurrent, Args&&... args) {
     const PackedCall constructor = pack_hosted<A>(std::forward<Args>(args)...);
@@ -230,7 +255,7 @@ class ManagerFace {
 ///
 /// Shape:   a process with a thread for each thread that calls at the same time.
 /// Threads: safe, but for start, shutdown and destruction. Processes: the creator's; others use proxies or a ManagerClient.
-/// Crash:   of the server: every call throws ManagerDied. Of a client: what it held comes back, within a tenth of a second; its
+/// Crash:   of the server: every call throws ManagerDied; with a journal, another Manager goes on where it ended. Of a client: what it held comes back, within a tenth of a second; its
 ///          references are forgotten; calls under way are done or not. Of the creator: the server ends.
 /// Source:  Python multiprocessing.managers.SyncManager; lib/manager/README.md has the protocol.
 class Manager : public detail::ManagerFace {

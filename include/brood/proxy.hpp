@@ -95,6 +95,11 @@ struct EachValue {
   std::vector<T> values = {};
 };
 
+/// A shared object by its handle, not opened.
+struct SharedHandle {
+  Handle handle = {};
+};
+
 /// Timeouts travel in nanoseconds; nil: no limit.
 struct Timeout {
   Deadline deadline = Deadline::never();
@@ -152,6 +157,11 @@ struct Codec<detail::EachValue<T>> {
   }
 };
 template <>
+struct Codec<detail::SharedHandle> {
+  static void encode(Encoder& out, const detail::SharedHandle& shared) { out.handle(shared.handle); }
+  static detail::SharedHandle decode(Decoder& in) { return {in.handle()}; }
+};
+template <>
 struct Codec<detail::Timeout> {
   static void encode(Encoder& out, const detail::Timeout& timeout) {
     if (timeout.deadline.is_never()) return out.nil();
@@ -170,7 +180,7 @@ struct Codec<detail::Timeout> {
 /// Threads:   safe. Copies stand for the same object.
 /// Processes: any; as argument, in a message, in a managed container.
 /// Crash:     the object lives until the last process that has a proxy has dropped it or died, or the server ends: then every call
-///            throws ManagerDied.
+///            throws ManagerDied, until another server goes on with its journal.
 /// Source:    Python multiprocessing.managers.BaseProxy.
 template <class A>
 class Proxy : public detail::ProxyBase, public RemoteMethods<A, Proxy<A>> {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -54,6 +55,38 @@ class QueueProxyForms : public ProxyBase {
   [[nodiscard]] T get_nowait() const {
     if (auto item = try_get()) return *std::move(item);
     throw Empty("the managed queue is empty");
+  }
+
+  /// All that come until the queue is shut down and empty: for (const T& item : queue).
+  class iterator {  // NOLINT(readability-identifier-naming): the name that ranges look for
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using pointer = T*;
+    using reference = T&;
+    explicit iterator(const QueueProxyForms* queue) : queue_(queue) { ++*this; }
+    [[nodiscard]] T& operator*() const { return *item_; }
+    iterator& operator++() {
+      item_ = queue_->get_unless_over();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const iterator& it, std::default_sentinel_t /*end*/) { return !it.item_; }
+
+   private:
+    const QueueProxyForms* queue_;
+    mutable std::optional<T> item_ = {};
+  };
+  [[nodiscard]] iterator begin() const { return iterator(this); }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+  /// Nothing once the queue was shut down and is empty.
+  [[nodiscard]] std::optional<T> get_unless_over() const {
+    try {
+      return get_before(Deadline::never());
+    } catch (const QueueClosed&) {
+      return std::nullopt;
+    }
   }
 
   [[nodiscard]] std::size_t qsize() const { return core_.template call<std::size_t>("qsize"); }
@@ -108,13 +141,18 @@ class JoinableQueueProxy : public detail::QueueProxyForms<T, JoinableQueueProxy<
   explicit JoinableQueueProxy(detail::ProxyCore core) noexcept
       : detail::QueueProxyForms<T, JoinableQueueProxy>(std::move(core)) {}
   [[nodiscard]] static std::string type() { return "JoinableQueue<" + detail::type_name<T>() + ">"; }
-  /// One item that was taken is done. Errors: UsageError if none was.
+  /// One item that this process took is done. Errors: ReleasedTooOften if it took none that is not.
   void task_done() const { this->core().template call<void>("task_done"); }
   /// Sleep until everything that was put is done.
   void join() const { (void)join_before(Deadline::never()); }
+  [[nodiscard]] bool try_join() const { return join_before(Deadline::now()); }
   template <class Rep, class Period>
   [[nodiscard]] bool join_for(std::chrono::duration<Rep, Period> timeout) const {
     return join_before(Deadline::after(timeout));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] bool join_until(std::chrono::time_point<Clock, Duration> when) const {
+    return detail::attempt_until(when, [this](Deadline deadline) { return join_before(deadline); });
   }
   [[nodiscard]] std::size_t unfinished() const { return this->core().template call<std::size_t>("unfinished"); }
 

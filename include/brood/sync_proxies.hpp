@@ -73,6 +73,8 @@ class RLockProxy : public detail::LockProxyForms<RLockProxy> {
  public:
   explicit RLockProxy(detail::ProxyCore core) noexcept : LockProxyForms(std::move(core)) {}
   [[nodiscard]] static std::string type() { return "RLock"; }
+  /// How often the calling thread has taken it.
+  [[nodiscard]] std::uint32_t depth() const { return core_.call<std::uint32_t>("depth", detail::thread_number()); }
 };
 
 /// manager.condition(): a recursive lock, and waiting for notices with it.
@@ -128,9 +130,10 @@ class SemaphoreProxyForms : public ProxyBase {
   [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> when) const {
     return attempt_until(when, [this](Deadline deadline) { return acquire_before(deadline); });
   }
-  /// Errors: UsageError (0); ReleasedTooOften (bounded).
+  /// Errors: UsageError (0); ReleasedTooOften (above the initial value of a bounded one, or the ceiling of all).
   void release(std::uint32_t count = 1) const { core_.call<void>("release", count); }
-  [[nodiscard]] std::uint32_t value() const { return core_.call<std::uint32_t>("value"); }
+  /// Units free now.
+  [[nodiscard]] std::int64_t get_value() const { return core_.call<std::int64_t>("value"); }
   friend std::ostream& operator<<(std::ostream& out, const Self& semaphore) {
     return out << semaphore.core().printed(Self::type());
   }

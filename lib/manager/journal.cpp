@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/crc.hpp>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -28,16 +28,31 @@ struct Head {
 };
 constexpr std::uint64_t kHeadBytes = sizeof(Head);
 
-std::uint32_t checksum(const void* from, std::size_t bytes) {
-  boost::crc_32_type crc;
-  crc.process_bytes(from, bytes);
-  return crc.checksum();
+/// CRC-32 (ISO 3309, as of zlib), a byte at a time.
+constexpr std::array<std::uint32_t, 256> crc_table() {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t i = 0; i < table.size(); ++i) {
+    std::uint32_t value = i;
+    for (int bit = 0; bit < 8; ++bit) value = (value & 1) != 0 ? (value >> 1) ^ 0xedb88320U : value >> 1;
+    table[i] = value;
+  }
+  return table;
+}
+constexpr std::array<std::uint32_t, 256> kCrcTable = crc_table();
+
+std::uint32_t checksum(std::span<const std::byte> bytes) noexcept {
+  std::uint32_t sum = ~0U;
+  for (const std::byte it : bytes) sum = (sum >> 8) ^ kCrcTable[(sum ^ std::to_integer<std::uint32_t>(it)) & 0xff];
+  return ~sum;
+}
+std::uint32_t checksum_of(const Head& head) noexcept {
+  return checksum(std::as_bytes(std::span(&head, 1)).first(offsetof(Head, head_sum)));
 }
 
 std::vector<std::byte> framed(const Encoder& record) {
   const std::span<const std::byte> contents = record.bytes();
-  Head head{.length = contents.size(), .contents_sum = checksum(contents.data(), contents.size())};
-  head.head_sum = checksum(&head, offsetof(Head, head_sum));
+  Head head{.length = contents.size(), .contents_sum = checksum(contents)};
+  head.head_sum = checksum_of(head);
   std::vector<std::byte> out(kHeadBytes + contents.size());
   std::memcpy(out.data(), &head, sizeof head);
   std::memcpy(out.data() + kHeadBytes, contents.data(), contents.size());
@@ -124,7 +139,7 @@ std::optional<std::vector<std::byte>> Journal::record_at(std::uint64_t at, std::
   if (end - at < kHeadBytes) return std::nullopt;
   Head head;
   if (!read_all(file_.get(), reinterpret_cast<std::byte*>(&head), sizeof head, at, options_.path)) return std::nullopt;
-  if (head.head_sum != checksum(&head, offsetof(Head, head_sum))) {
+  if (head.head_sum != checksum_of(head)) {
     // After a failure of the power a file may have grown without what was written there.
     if (head.length == 0 && head.contents_sum == 0 && head.head_sum == 0) return std::nullopt;
     throw damaged();
@@ -132,7 +147,7 @@ std::optional<std::vector<std::byte>> Journal::record_at(std::uint64_t at, std::
   if (head.length > end - at - kHeadBytes) return std::nullopt;
   std::vector<std::byte> contents(head.length);
   if (!read_all(file_.get(), contents.data(), contents.size(), at + kHeadBytes, options_.path)) return std::nullopt;
-  if (checksum(contents.data(), contents.size()) == head.contents_sum) return contents;
+  if (checksum(contents) == head.contents_sum) return contents;
   // What was being written when the server died is the last thing there.
   if (at + kHeadBytes + head.length < end) throw damaged();
   return std::nullopt;

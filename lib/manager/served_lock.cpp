@@ -62,6 +62,14 @@ class ServedLock : public Sleeping {
     const Lock guard(mutex_);
     call.out.boolean(holder_ != nullptr);
   }
+  /// [thread]: how often it has taken it
+  void depth(Call& call) {
+    call.arguments(1, "depth");
+    const std::uint64_t thread = call.in.uint();
+    const Lock guard(mutex_);
+    const bool is_its = holder_ == call.session->client().get() && thread_ == thread;
+    call.out.uint(is_its ? depth_ : 0);
+  }
   /// Whether there is something to repair, and the caller shall do so: then recovered() or give_up() follows. Sleeps while
   /// another client repairs.
   void recover(Call& call) {
@@ -125,7 +133,7 @@ class ServedLock : public Sleeping {
   using M = Method<ServedLock>;
   static constexpr std::array kMethods = {
       M{"lock", &ServedLock::lock},       M{"unlock", &ServedLock::unlock},       M{"locked", &ServedLock::locked},
-      M{"recover", &ServedLock::recover}, M{"recovered", &ServedLock::recovered},
+      M{"recover", &ServedLock::recover}, M{"recovered", &ServedLock::recovered}, M{"depth", &ServedLock::depth},
   };
 
   const bool is_recursive_;

@@ -224,7 +224,7 @@ class ServedJoinableQueue final : public ServedQueue {
       items_.pop_front();
     }
   }
-  /// With the lock. `serial`: of the item, 0 if nobody knows which it is.
+  /// With the lock.
   void finish(std::uint64_t serial) {
     if (has_journal()) {
       Encoder arguments;
@@ -247,12 +247,12 @@ class ServedJoinableQueue final : public ServedQueue {
   void task_done(Call& call) {
     call.arguments(0, "task_done");
     const Lock lock(mutex_);
-    if (unfinished_ == 0) throw UsageError("task_done() was called more often than items were taken");
-    // The oldest of this client's; one that was taken elsewhere may be reported by anybody.
+    // A process can finish only what it took: the oldest of that.
     const auto it = leased_.find(call.session->client().get());
-    const bool is_ours = it != leased_.end() && !it->second.empty();
-    finish(is_ours ? it->second.front().serial : 0);
-    if (is_ours) it->second.pop_front();
+    if (it == leased_.end() || it->second.empty())
+      throw ReleasedTooOften("task_done() was called more often than this process took items");
+    finish(it->second.front().serial);
+    it->second.pop_front();
     if (unfinished_ == 0) changed_.notify_all();
     call.out.nil();
   }

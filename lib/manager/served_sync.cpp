@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "brood/error.hpp"
+#include "brood/semaphore.hpp"
 #include "manager/served_types.hpp"
 #include "manager/session.hpp"
 
@@ -17,7 +18,10 @@ class ServedSemaphore final : public Sleeping {
   /// [initial value]
   ServedSemaphore(Call& call, bool is_bounded) : is_bounded_(is_bounded) {
     call.arguments(1, "the initial value");
-    initial_ = call.in.integer<std::uint32_t>();
+    const std::int64_t value = call.in.sint();
+    if (value < 0 || value > Semaphore::kMaxValue)
+      throw UsageError("a semaphore's value must be between 0 and 2147483647, got " + std::to_string(value));
+    initial_ = static_cast<std::uint32_t>(value);
     value_ = initial_;
   }
   void call(std::string_view method, Call& call) override {
@@ -63,6 +67,8 @@ class ServedSemaphore final : public Sleeping {
     if (is_bounded_ && count > initial_ - value_)
       throw ReleasedTooOften("a managed bounded semaphore was released above its initial value of " +
                              std::to_string(initial_));
+    if (count > static_cast<std::uint32_t>(Semaphore::kMaxValue) - value_)
+      throw ReleasedTooOften("a managed semaphore was released above the ceiling of 2147483647 units");
     for (std::uint32_t left = count; is_bounded_ && left > 0; --left) take_back(call.session->client().get());
     value_ += count;
     changed_.notify_all();

@@ -189,8 +189,9 @@ bool Server::accept_all(detail::ListenerCore& listener) {
       std::optional<detail::ConnectionCore> connection = listener.accept(Deadline::now());
       if (!connection) return true;
       const std::lock_guard lock(mutex_);
-      sessions_.push_back({std::make_unique<Session>(*this, *std::move(connection)), {}});
-      Thread& fresh = sessions_.back();
+      auto session = std::make_unique<Session>(*this, *std::move(connection));
+      Thread& fresh = sessions_.emplace_back();
+      fresh.session = std::move(session);
       try {
         fresh.thread = std::thread([session = fresh.session.get()] { session->run(); });
       } catch (const std::system_error&) {

@@ -228,15 +228,13 @@ bool Door::step(Client& client) {
   return false;
 }
 
-std::unique_ptr<channel::Transport> Door::go_on_with(Clients::iterator client) {
-  bool is_through = false;
+bool Door::go_on_with(Clients::iterator client) {
   try {
-    is_through = step(*client);
+    return step(*client);
   } catch (...) {  // passed on; this client is over, the others go on
     clients_.erase(client);
     throw;
   }
-  return is_through ? welcome(client) : nullptr;
 }
 
 std::unique_ptr<channel::Transport> Door::welcome(Clients::iterator client) {
@@ -253,7 +251,8 @@ std::unique_ptr<channel::Transport> Door::welcome(Clients::iterator client) {
 std::unique_ptr<channel::Transport> Door::go_on_with_clients() {
   // All have the same time: those that came first run out of it first.
   while (!clients_.empty() && clients_.front().until.passed()) {
-    if (auto transport = go_on_with(clients_.begin())) return transport;
+    const auto oldest = clients_.begin();
+    if (go_on_with(oldest)) return welcome(oldest);
   }
   std::array<epoll_event, 64> ready;
   const int count = ::epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), 0);
@@ -262,7 +261,7 @@ std::unique_ptr<channel::Transport> Door::go_on_with_clients() {
     if (client == nullptr) continue;  // the listening socket
     if ((ready[static_cast<std::size_t>(i)].events & EPOLLIN) != 0) client->has_spoken = true;
     // Whoever is behind this one, if we leave here, is ready the next time as well.
-    if (auto transport = go_on_with(client->self)) return transport;
+    if (go_on_with(client->self)) return welcome(client->self);
   }
   return nullptr;
 }
@@ -274,7 +273,8 @@ std::unique_ptr<channel::Transport> Door::accept(Deadline deadline) {
   for (;;) {
     if (auto transport = go_on_with_clients()) return transport;
     while (let_one_in()) {
-      if (auto transport = go_on_with(std::prev(clients_.end()))) return transport;
+      const auto newest = std::prev(clients_.end());
+      if (go_on_with(newest)) return welcome(newest);
     }
     if (deadline.passed()) return nullptr;
     Deadline until = deadline;

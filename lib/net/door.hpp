@@ -60,8 +60,8 @@ class Door {
   [[noreturn]] void dismiss(Clients::iterator client);
   /// The first who is through. Errors: of the first who will never be; it is out.
   [[nodiscard]] std::unique_ptr<channel::Transport> go_on_with_clients();
-  [[nodiscard]] std::unique_ptr<channel::Transport> go_on_with(Clients::iterator client);
-  /// True if it is through.
+  /// True if it is through. Errors: of one that will never be; it is out.
+  [[nodiscard]] bool go_on_with(Clients::iterator client);
   [[nodiscard]] bool step(Client& client);
   [[nodiscard]] std::unique_ptr<channel::Transport> welcome(Clients::iterator client);
 

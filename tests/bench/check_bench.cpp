@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -139,6 +140,15 @@ const Wanted kWanted[] = {
     {"manager", "remote.call", {"unix-socket-echo", "pipe-rtt-8"}},
     {"manager", "remote.call.p99", {"unix-socket-echo", "pipe-rtt-8"}},
 };
+/// Of a program of its own; its peers, python3 and redis-server, may not be there.
+const Wanted kWantedOfManager[] = {
+    {"manager", "manager.get", {}},
+    {"manager", "manager.get.p99", {}},
+    {"manager", "manager.set", {}},
+    {"manager", "manager.set.p99", {}},
+    {"manager", "manager.get.clients8", {}, false},
+    {"manager", "manager.set.clients8", {}, false},
+};
 
 /// Peers that are there only if their libraries were.
 struct Library {
@@ -189,6 +199,12 @@ void check_rows(const std::vector<bench::JsonObject>& rows, const std::set<std::
     for (const Library& library : kLibraries) {
       if (built.contains(library.library) && (library.shares || !is_shared)) demand(wanted, library.peer_name);
     }
+  }
+  // Where there is one of the peers at all, it has all rows.
+  for (const char* peer : {"python-Manager", "redis-unix-socket"}) {
+    const bool is_there = std::ranges::any_of(found, [&](const auto& row) { return std::get<2>(row) == peer; });
+    if (!built.contains("manager") || !is_there) continue;
+    for (const Wanted& wanted : kWantedOfManager) demand(wanted, peer);
   }
 }
 

@@ -4,7 +4,10 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <filesystem>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 
 #include "brood/remote.hpp"
 #include "channel.hpp"
@@ -83,9 +86,39 @@ Samples unix_socket_echo(int count) {
   return samples;
 }
 
+/// A dictionary of a server: each contender with a server of its own, in programs of their own.
+void dict_cases(Report& report, const Settings& settings) {
+  if (std::string_view(BENCH_PEERS).find(" manager ") == std::string_view::npos)
+    return report.note("manager.get, manager.set: bench_manager was not built, there was no OpenSSL");
+  const std::string program = std::filesystem::path(settings.self).replace_filename("bench_manager");
+  const std::string redis = find_program("redis-server");
+  if (redis.empty()) report.note("manager.get, manager.set: no redis-server in $PATH, so no rows of it");
+  for (const std::string& what : {std::string("get"), std::string("set")}) {
+    for (const int clients : {1, 8}) {
+      const int count = settings.count(clients == 1 ? 20'000 : 5'000, 50);
+      const std::string arguments = " " + what + " " + std::to_string(clients) + " " + std::to_string(count);
+      const auto cell = [=](const std::string& kind) {
+        return [=] { return read_samples("exec '" + program + "' " + kind + arguments + " '" + redis + "'"); };
+      };
+      std::vector<Contender> peers = python_peer(settings, "python-Manager", "manager" + arguments);
+      if (!redis.empty()) peers.push_back({"redis-unix-socket", cell("redis")});
+      const std::string name = "manager." + what + (clients == 1 ? "" : ".clients8");
+      std::vector<Figure> figures = {{name}};
+      if (clients == 1) figures.push_back({name + ".p99", 0.99});
+      report.measure({.topic = "manager",
+                      .figures = figures,
+                      .unit = clients == 1 ? "µs" : "1/s",
+                      .lower_is_better = clients == 1,
+                      .ours = cell("brood"),
+                      .peers = peers});
+    }
+  }
+}
+
 }  // namespace
 
 void manager_cases(Report& report, const Settings& settings) {
+  dict_cases(report, settings);
   const int count = settings.count(20'000, 100);
   const Workload trips{.shape = Shape::round_trip, .milliseconds = settings.count(200, 3)};
   report.measure({.topic = "manager",

@@ -8,6 +8,7 @@ usage: peer.py lock_pair BATCHES                   nanoseconds a pair
        peer.py pool KIND rate COUNT SAMPLES CHUNK  two workers, KIND Pool or ProcessPoolExecutor: tasks a second; CHUNK 0: as Pool chooses
        peer.py pool KIND apply COUNT               microseconds there and back
        peer.py pool KIND coarse TASKS MICROSECONDS SAMPLES   milliseconds
+       peer.py manager get|set CLIENTS COUNT       a Manager's dict: microseconds a call, or, of several clients, calls a second
 """
 import array
 import concurrent.futures
@@ -323,5 +324,47 @@ def pool(kind, what, *numbers):
                 print((time.perf_counter_ns() - begin) / 1e6)
 
 
+def manager_calls(mapping, what, count):
+    if what == "set":
+        for i in range(count):
+            mapping["key"] = i
+    else:
+        for _ in range(count):
+            mapping["key"]
+
+
+def manager_client(mapping, what, count, gate):
+    mapping["key"] = 1
+    gate.wait()
+    manager_calls(mapping, what, count)
+    gate.wait()
+
+
+def manager(what, clients, count):
+    pin_to_two()
+    clients, count = int(clients), int(count)
+    context = multiprocessing.get_context("fork")
+    with context.Manager() as server:
+        mapping = server.dict({"key": 1})
+        if clients == 1:
+            pin(0)
+            manager_calls(mapping, what, count // 10)
+            for _ in range(count):
+                begin = time.perf_counter_ns()
+                manager_calls(mapping, what, 1)
+                print((time.perf_counter_ns() - begin) / 1000)
+            return
+        gate = context.Barrier(clients + 1)
+        children = [context.Process(target=manager_client, args=(mapping, what, count, gate)) for _ in range(clients)]
+        for child in children:
+            child.start()
+        gate.wait()
+        begin = time.perf_counter_ns()
+        gate.wait()
+        print(clients * count / ((time.perf_counter_ns() - begin) / 1e9))
+        for child in children:
+            child.join()
+
+
 if __name__ == "__main__":
-    {"lock_pair": lock_pair, "event_broadcast": event_broadcast, "start": start, "channel": channel, "pool": pool}[sys.argv[1]](*sys.argv[2:])
+    {"lock_pair": lock_pair, "event_broadcast": event_broadcast, "start": start, "channel": channel, "pool": pool, "manager": manager}[sys.argv[1]](*sys.argv[2:])

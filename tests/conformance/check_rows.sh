@@ -6,8 +6,8 @@
 # Runs the whole program; its result file, conformance.xml in the working directory, is the witness: a test that is missing,
 # that did not run, was skipped, or failed, fails its row. `Bodies/…/*` stands for every body (fork, spawn, forkserver, thread),
 # `Methods/…/*` for every start method: tests of processes themselves have no body in a thread.
-# without-net, without-log: this build has no OpenSSL, or no spdlog, so the rows of the listener's, or the logging tests are
-# not looked at.
+# without-net, without-log: this build has no OpenSSL, or no spdlog, so the rows of the listener's and manager's, or the logging
+# tests are not looked at.
 set -eu
 program=$1
 rows=$2
@@ -20,7 +20,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Rows that any copy of the list must have: the reference counts its own rows.
-for expected in LCK:7 SEM:5 CND:5 EVT:4 BAR:6 QUE:19 _TestLock:8 _TestSemaphore:3 _TestCondition:7 _TestEvent:2 _TestBarrier:11 _TestQueue:10 TestSimpleQueue:4 CON:20 _TestConnection:9 _TestPoll:4 _TestPicklingConnections:2 _TestListener:4 _TestListenerClient:3 OtherTest:2 ChallengeResponseTest:1 TestIgnoreEINTR:1 TestWait:7 CTX:22 PRC:17 LOG:6 _TestProcess:27 _TestSubclassingProcess:3 _TestFinalize:2 _TestLogging:3 _TestPollEintr:1 TestInvalidHandle:1 TestStdinBadfiledescriptor:3 TestNoForkBomb:1 TestForkAwareThreadLock:1 TestCloseFds:1 TestStartMethod:10 TestResourceTracker:13 TestNamedResource:1 _TestAtExit:1 _TestSpawnedSysPath:1 MiscTestCase:3 ForkInThreads:1 SHV:9 SHM:13 _TestValue:4 _TestArray:5 _TestSharedCTypes:3 _TestHeap:1 _TestSharedMemory:17 TestSharedMemoryNames:1 POL:20 FUT:15 _TestPool:25 _TestPoolWorkerErrors:2 _TestPoolWorkerLifetime:4 TestInitializers:1 TestPoolNotLeakOnFailure:1 ExecutorTest:20 ProcessPoolExecutorTest:25 ExecutorShutdownTest:7 ProcessPoolShutdownTest:6 WaitTests:8 AsCompletedTests:5 FutureTests:21 ExecutorDeadlockTest:16 ThreadPoolExecutorTest:1 InitializerMixin:1 FailingInitializerMixin:1 FailingInitializerResourcesTest:2; do
+for expected in LCK:7 SEM:5 CND:5 EVT:4 BAR:6 QUE:19 _TestLock:8 _TestSemaphore:3 _TestCondition:7 _TestEvent:2 _TestBarrier:11 _TestQueue:10 TestSimpleQueue:4 CON:20 _TestConnection:9 _TestPoll:4 _TestPicklingConnections:2 _TestListener:4 _TestListenerClient:3 OtherTest:2 ChallengeResponseTest:1 TestIgnoreEINTR:1 TestWait:7 CTX:22 PRC:17 LOG:6 _TestProcess:27 _TestSubclassingProcess:3 _TestFinalize:2 _TestLogging:3 _TestPollEintr:1 TestInvalidHandle:1 TestStdinBadfiledescriptor:3 TestNoForkBomb:1 TestForkAwareThreadLock:1 TestCloseFds:1 TestStartMethod:10 TestResourceTracker:13 TestNamedResource:1 _TestAtExit:1 _TestSpawnedSysPath:1 MiscTestCase:3 ForkInThreads:1 SHV:9 SHM:13 _TestValue:4 _TestArray:5 _TestSharedCTypes:3 _TestHeap:1 _TestSharedMemory:17 TestSharedMemoryNames:1 POL:20 FUT:15 _TestPool:25 _TestPoolWorkerErrors:2 _TestPoolWorkerLifetime:4 TestInitializers:2 TestPoolNotLeakOnFailure:1 ExecutorTest:20 ProcessPoolExecutorTest:25 ExecutorShutdownTest:7 ProcessPoolShutdownTest:6 WaitTests:8 AsCompletedTests:5 FutureTests:21 ExecutorDeadlockTest:16 ThreadPoolExecutorTest:1 InitializerMixin:1 FailingInitializerMixin:1 FailingInitializerResourcesTest:2 MGR:21 _TestMyManager:3 _TestRemoteManager:1 _TestManagerRestart:1 TestSyncManagerTypes:18; do
   group=${expected%:*}
   want=${expected#*:}
   have=$(cut -d, -f1 "$rows" | grep -E "^$group[-.]" | sort -u | wc -l)
@@ -56,7 +56,7 @@ tail -n +2 "$rows" | while IFS=, read -r row mark test; do
   esac
   case $test in
     'deferred: '?*) continue ;;
-    *ListenerConformance*) case $without in *' without-net '*) continue ;; esac ;;
+    *ListenerConformance* | *ManagerConformance* | *ManagedConformance* | *DirectConformance*) case $without in *' without-net '*) continue ;; esac ;;
     *LoggingConformance*) case $without in *' without-log '*) continue ;; esac ;;
   esac
   case $test in

@@ -52,7 +52,7 @@ void use_healing_lock(const World& world) {
 }
 void use_semaphore(const World& world) {
   world.semaphore.acquire();
-  SCENARIO_CHECK(world.semaphore.value() < kPermits);
+  SCENARIO_CHECK(world.semaphore.get_value() < kPermits);
   world.semaphore.release();
 }
 void use_condition(const World& world, bool waits) {
@@ -169,7 +169,7 @@ TEST_F(Chaos, ClientsAreKilledWhereverTheyAre) {
     EXPECT_TRUE(world.lock.recover([&] { world.right.set(world.left.get()); }));
   }
   EXPECT_EQ(world.left.get(), world.right.get());
-  until([&] { return world.semaphore.value() == kPermits; });
+  until([&] { return world.semaphore.get_value() == kPermits; });
   use_healing_lock(world);
   use_condition(world, false);
   // No job was lost; one may be there twice, whose worker died between put() and task_done().

@@ -6,6 +6,7 @@
 
 #include "brood/brood.hpp"
 #include "brood/manager.hpp"
+#include "brood/shared_proxies.hpp"
 
 namespace {
 
@@ -31,6 +32,16 @@ int use(const char* address, const char* certificate) {
   CHECK(list.size() == 3);  // kept by us alone
   found->set("list", list);
   found->set("another", manager.list<int>({4}));
+  // Shared memory of another machine: that cannot be, and is said so.
+  for (const bool makes : {false, true}) {
+    try {
+      if (makes) (void)manager.shared_dict<int, int>();
+      else (void)manager.find<brood::SharedDictProxy<int, int>>("memory");
+      CHECK(false && "it came");
+    } catch (const brood::HandleError& error) {
+      CHECK(makes || std::string(error.what()).find("shared memory") != std::string::npos);
+    }
+  }
   CHECK(found->at("another").at(0) == 4);
   return 0;
 }

@@ -250,7 +250,7 @@ TEST_P(JournaledTwice, EverythingIsThereAgainAndProxiesGoOn) {
     EXPECT_EQ(jobs.unfinished(), 3U);
     EXPECT_THROW(closed.put(2), brood::QueueClosed);
     EXPECT_FALSE(lock.locked());
-    EXPECT_EQ(semaphore.value(), 2U);
+    EXPECT_EQ(semaphore.get_value(), 2);
     EXPECT_EQ(account.call<std::string>("report"), "ada 5 1");
     EXPECT_EQ(second.published(), std::vector<std::string>{"lists"});
     auto found = second.find<brood::DictProxy<std::string, brood::ListProxy<int>>>("lists");

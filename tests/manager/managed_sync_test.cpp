@@ -123,7 +123,7 @@ TEST_P(Synced, PermitsOfTheKilledReturn) {
   EXPECT_FALSE(permits.try_acquire());
   permits.release(2);
   EXPECT_THROW(permits.release(), brood::ReleasedTooOften);
-  EXPECT_EQ(permits.value(), 2U);
+  EXPECT_EQ(permits.get_value(), 2);
 }
 
 TEST_F(ManagedOnce, ASemaphoreOnlyCounts) {
@@ -131,7 +131,7 @@ TEST_F(ManagedOnce, ASemaphoreOnlyCounts) {
   EXPECT_TRUE(count.try_acquire());
   EXPECT_FALSE(count.try_acquire_for(1ms));
   count.release(3);
-  EXPECT_EQ(count.value(), 3U);
+  EXPECT_EQ(count.get_value(), 3);
   EXPECT_THROW(count.release(0), brood::UsageError);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "brood/listener.hpp"
+#include "brood/shared_proxies.hpp"
 #include "manager/manager_support.hpp"
 #include "net/certificate.hpp"
 
@@ -145,6 +146,7 @@ TEST_P(Company, OverTcpWithTls) {
   auto of_lists = secure.dict<std::string, brood::ListProxy<int>>();
   of_lists.set("list", secure.list<int>({1, 2}));
   secure.publish("dict", of_lists);
+  secure.publish("memory", secure.shared_dict<int, int>());
   // A child gets in without certificates: it is of the server's domain, and comes by another door, as we did.
   auto child = make(
       [](const brood::ListProxy<int>& there) {
@@ -195,6 +197,8 @@ TEST_F(Processes, ClientsFromElsewhereHaveProxiesTooAndKeepObjectsAlive) {
     of_lists.set("list", list);
   }
   manager.publish("dict", of_lists);
+  auto memory = manager.shared_dict<int, int>();
+  manager.publish("memory", memory);
   const auto elsewhere =
       run_program(test_program("elsewhere"), {manager.address().str()}, {.environment = {elsewhere_domain()}});
   EXPECT_EQ(elsewhere.code, 0) << elsewhere.err;
@@ -202,7 +206,7 @@ TEST_F(Processes, ClientsFromElsewhereHaveProxiesTooAndKeepObjectsAlive) {
   EXPECT_EQ(of_lists.at("another").snapshot(), std::vector{4});
   of_lists.clear();
   // What the other one referred to is gone with it.
-  until([&] { return manager.object_count() == 1; });
+  until([&] { return manager.object_count() == 2; });
 }
 
 TEST_P(Company, ProxiesKeepTheKeyOfTheirServer) {

@@ -130,7 +130,8 @@ struct OwnMemory {};
 /// An empty To, in this memory if it is a shared one.
 template <class To, class Memory>
 [[nodiscard]] To empty_of(const Memory& memory) {
-  if constexpr (std::is_constructible_v<To, const Memory&>) return To(memory);
+  // Of memory of this process there is nothing to say but 0.
+  if constexpr (!std::is_arithmetic_v<Memory> && std::is_constructible_v<To, const Memory&>) return To(memory);
   else return To();
 }
 
