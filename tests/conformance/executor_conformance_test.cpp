@@ -20,6 +20,7 @@
 #include "brood/lock.hpp"
 #include "brood/relatives.hpp"
 #include "conformance/pool_fixture.hpp"
+#include "support/made.hpp"
 
 namespace {
 
@@ -58,7 +59,7 @@ TEST_P(ExecutorConformance, ACallWithoutAFunctionDoesNotCompile) {
 TEST_P(ExecutorConformance, ParallelMapOverSeveralRangesIsTheSequentialOne) {
   Pool pool = make(3);
   const auto pair_up = [](int i) { return std::pair(i, 2 * i); };
-  const auto zipped = std::views::iota(0, 60) | std::views::transform(pair_up);
+  const auto zipped = support::made(pair_up, 0, 60);
   std::vector<int> expected;
   for (int i = 0; i < 60; ++i) expected.push_back(i * 2 * i);
   for (const std::int64_t chunk : {0, 1, 6, 40, 50}) {
@@ -142,13 +143,12 @@ TEST_P(ExecutorConformance, ABoundedMapGivesAllResults) {
 
 TEST_P(ExecutorConformance, ABoundedMapTakesEndlessInputsAndZips) {
   Pool pool = make(2);
-  auto endless = pool.imap(square, std::views::iota(0), {.look_ahead = 4});
+  auto endless = pool.imap(square, support::numbers_from(0), {.look_ahead = 4});
   for (int i = 0; i < 50; ++i) EXPECT_EQ(endless.next(), i * i);
   const auto pair_up = [](int i) { return std::pair(i, i + 1); };
   const auto apart = [](const std::pair<int, int>& both) { return multiply(both.first, both.second); };
-  EXPECT_EQ(all_of(pool.imap(apart, std::views::iota(0, 4) | std::views::transform(pair_up), {.look_ahead = 2})),
-            (std::vector{0, 2, 6, 12}));
-  auto zipped = pool.imap(apart, std::views::iota(0) | std::views::transform(pair_up), {.look_ahead = 2});
+  EXPECT_EQ(all_of(pool.imap(apart, support::made(pair_up, 0, 4), {.look_ahead = 2})), (std::vector{0, 2, 6, 12}));
+  auto zipped = pool.imap(apart, support::made(pair_up, 0), {.look_ahead = 2});
   for (int i = 0; i < 50; ++i) EXPECT_EQ(zipped.next(), i * (i + 1));
 }
 
@@ -159,7 +159,7 @@ TEST_P(ExecutorConformance, NoMoreIsReadThanTheLookAhead) {
     ++read;
     return i;
   };
-  auto inputs = std::views::iota(0) | std::views::transform(count);
+  auto inputs = support::made(count, 0);
   auto stream = pool.imap(square, inputs, {.look_ahead = 5});
   EXPECT_EQ(read, 5);
   for (int i = 0; i < 20; ++i) {

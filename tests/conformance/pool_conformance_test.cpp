@@ -15,6 +15,7 @@
 #include "brood/lock.hpp"
 #include "brood/relatives.hpp"
 #include "conformance/pool_fixture.hpp"
+#include "support/made.hpp"
 
 namespace {
 
@@ -320,7 +321,7 @@ TEST_P(PoolConformance, MapIsTheSequentialMap) {
   EXPECT_EQ(pool.map(square, numbers(10)), squares(10));
   EXPECT_EQ(pool.map(square, numbers(100), {.chunk_size = 20}), squares(100));
   EXPECT_EQ(pool.map(square, std::list{1, 2}), (std::vector{1, 4}));
-  EXPECT_EQ(pool.map(square, std::views::iota(0, 30)), squares(30));
+  EXPECT_EQ(pool.map(square, support::numbers_from(0, 30)), squares(30));
   EXPECT_EQ(pool.map_async(square, numbers(100)).get(), squares(100));
   EXPECT_THROW((void)pool.map(square, numbers(3), {.chunk_size = -1}), brood::UsageError);
   EXPECT_EQ(pool.map(square, numbers(3), {.chunk_size = 0}), squares(3));  // 0 is: choose one

@@ -16,6 +16,7 @@
 #include "brood/shared_memory.hpp"
 #include "brood/value.hpp"
 #include "pool/pool_support.hpp"
+#include "support/made.hpp"
 
 namespace {
 
@@ -154,9 +155,7 @@ TEST_F(Pools, TakesAnyInputRangeAndAnyFunction) {
   EXPECT_EQ(pool.map([](int x) { return x + 1; }, std::deque{1, 2}), (std::vector{2, 3}));
   EXPECT_EQ(pool.map([](auto x) { return x + 1; }, std::array{1.5, 2.5}), (std::vector{2.5, 3.5}));
   EXPECT_EQ(pool.map([](int x) { return x > 1; }, std::vector{1, 2}), (std::vector{false, true}));
-  std::istringstream text("5 6 7");
-  EXPECT_EQ(pool.map(square, std::ranges::subrange(std::istream_iterator<int>(text), std::istream_iterator<int>())),
-            (std::vector{25, 36, 49}));
+  EXPECT_EQ(pool.map(square, support::numbers_from(5, 8)), (std::vector{25, 36, 49}));  // single-pass
   EXPECT_EQ(pool.map(twice, std::vector<const char*>{"a", "b"}), (std::vector<std::string>{"aa", "bb"}));
   pool.map(nothing, {1, 2, 3});
   EXPECT_EQ(pool.starmap(add, std::map<int, int>{{1, 2}, {3, 4}}), (std::vector{3, 7}));
