@@ -48,6 +48,7 @@ struct ManagerOptions {
   /// What clients must show that they have. Not said: the key of this process (CurrentProcess::authkey), which its children
   /// have, too.
   std::optional<std::string> authkey = {};
+  /// For clients of other machines. Those of this domain, children among them, come by a Unix socket and need no certificates.
   std::optional<TlsOptions> tls = {};
   /// Longer requests are refused, in bytes (NoSpace, code EMSGSIZE).
   std::uint64_t max_message = std::uint64_t{1} << 30;

@@ -46,11 +46,8 @@ class RedisClient {
     sockaddr_un to{};
     to.sun_family = AF_UNIX;
     path.copy(to.sun_path, sizeof to.sun_path - 1);
-    // It has just been started.
-    while (::connect(socket_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
-      if (errno != ENOENT && errno != ECONNREFUSED) throw std::runtime_error("connect to redis-server");
-      ::usleep(1000);
-    }
+    if (::connect(socket_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
+      throw std::runtime_error("connect to redis-server");
   }
   ~RedisClient() { ::close(socket_); }
   RedisClient(const RedisClient&) = delete;
@@ -91,7 +88,10 @@ class RedisServer {
       : directory_(std::filesystem::temp_directory_path() / ("brood-bench-redis-" + std::to_string(::getpid()))) {
     std::filesystem::create_directory(directory_);
     pid_ = ::fork();
-    if (pid_ != 0) return;
+    if (pid_ != 0) {
+      await_socket();
+      return;
+    }
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (std::freopen("/dev/null", "w", stdout) == nullptr) ::_exit(126);
     const std::string socket = path();
@@ -109,6 +109,22 @@ class RedisServer {
   [[nodiscard]] std::string path() const { return directory_ / "socket"; }
 
  private:
+  /// Until it listens. Errors: std::runtime_error if it ends instead.
+  void await_socket() {
+    for (;;) {
+      try {
+        const RedisClient first(path());
+        return;
+      } catch (const std::runtime_error&) {
+        if (::waitpid(pid_, nullptr, WNOHANG) == 0) {
+          ::usleep(1000);
+          continue;
+        }
+        std::filesystem::remove_all(directory_);
+        throw std::runtime_error("redis-server did not start");
+      }
+    }
+  }
   std::filesystem::path directory_;
   pid_t pid_ = -1;
 };
