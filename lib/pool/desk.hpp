@@ -69,7 +69,6 @@ struct Desk {
   // The master writes:
   alignas(128) std::atomic<std::uint64_t> task_tail;  ///< bytes ever put
   std::atomic<std::uint64_t> result_head;             ///< bytes ever taken
-  std::atomic<std::uint64_t> offered;                 ///< seq of the last task
   std::atomic<std::uint64_t> ring_at;                 ///< finishing this task is worth a bell
   std::atomic<std::uint64_t> stop;                    ///< the task that is asked to stop
   std::atomic<std::uint64_t> kill;                    ///< 1: the worker is about to be killed, and begins nothing more

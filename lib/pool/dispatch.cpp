@@ -201,11 +201,9 @@ Core::Given Core::give(Lock& lock, const std::shared_ptr<Worker>& to) {
   }
 
   worker.desk.stages[seq % kStages].store(stage_word(seq, Stage::offered), std::memory_order_relaxed);
-  worker.desk.offered.store(seq, std::memory_order_relaxed);
   record.is_by_pipe = is_inline ? 0 : 1;
   // SYNC ring-put: the tail publishes the stage, too.
   if (!tell(worker, record, std::as_bytes(std::span(&head, 1)), is_inline ? payload : std::span<const std::byte>())) {
-    worker.desk.offered.store(worker.last_seq, std::memory_order_relaxed);
     give_back(job, range);
     return Given::no;
   }

@@ -94,6 +94,7 @@ class Worker {
   std::uint64_t position_ = 0;  ///< in the tasks
   std::int64_t now_ns_ = 0;     ///< when it last looked at the clock; 0: long ago
   std::int64_t rung_ns_ = 0;
+  bool is_rung_ = true;  ///< nothing was said since the last bell
   std::uint64_t first_resident_ = 0;
   std::int64_t memory_looked_ns_ = 0;
   std::uint64_t grown_bytes_ = 0;
@@ -108,6 +109,7 @@ void Worker::ring() noexcept {
   // leaving and its last look (Core::leave), and a sleeper between arming and its second look.
   channel::WakeWord& bell = hall_.leads.fetch_or(0) != 0 ? hall_.caller : hall_.pump;
   bell.notify_every();
+  is_rung_ = true;
 }
 
 void Worker::put(Record record, const ResultHead& head, std::span<const std::byte> payload) {
@@ -125,6 +127,7 @@ void Worker::put(Record record, const ResultHead& head, std::span<const std::byt
   std::memcpy(to + sizeof record, &head, sizeof head);
   if (!payload.empty()) std::memcpy(to + sizeof record + sizeof head, payload.data(), payload.size());
   results_.commit(bytes);
+  is_rung_ = false;
 }
 
 /// What is in out_.
@@ -193,6 +196,8 @@ const std::byte* Worker::next_record() {
     return record_at(tasks_, position_, desk_.task_tail.load(std::memory_order_acquire));
   };
   if (const std::byte* at = look()) return at;
+  // Whatever was passed over behind the last result: nobody but us can say that it is there.
+  if (!is_rung_) ring();
   now_ns_ = 0;
   for (;;) {
     sync::Spinner spinner(g_task_spin);
@@ -341,10 +346,9 @@ void Worker::do_task(const Record& record, const std::byte* body) {
     about.seq = record.seq;
     about.item = item;
     about.is_last = is_last ? 1 : 0;
-    // relaxed: what is offered or asked for in this moment has a bell of its own, or is found by the tick.
-    const bool rings = (is_last && (desk_.offered.load(std::memory_order_relaxed) == record.seq ||
-                                    record.seq >= desk_.ring_at.load(std::memory_order_relaxed))) ||
-                       now_ns_ - rung_ns_ >= kRingAfterNs;
+    // relaxed: a guess. Before the worker waits it rings in any case.
+    const bool rings =
+        (is_last && record.seq >= desk_.ring_at.load(std::memory_order_relaxed)) || now_ns_ - rung_ns_ >= kRingAfterNs;
     report(kind, about, now_ns_ - began, rings);
     if (rings) rung_ns_ = now_ns_;
   }

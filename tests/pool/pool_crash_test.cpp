@@ -278,6 +278,21 @@ TEST_F(PoolCrash, ALongTaskHoldsUpNothingThatWasSentBehindIt) {
   EXPECT_EQ(long_ones.get().size(), 200U);
 }
 
+// What is taken back from a worker for an idle one lies behind a result that nobody was told of.
+TEST_F(PoolCrash, NoResultIsLeftLyingBehindWhatWasTakenBack) {
+  Pool pool(2);
+  const auto spin = [](int us) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(us);
+    while (std::chrono::steady_clock::now() < until) {}
+    return us;
+  };
+  for (int round = 0; round < 300; ++round) {
+    std::vector<int> items(300, round % 3);
+    items[static_cast<std::size_t>(round) % items.size()] = 1500;
+    ASSERT_EQ(pool.map(spin, items, {.chunk_size = 1}), items);
+  }
+}
+
 TEST_F(PoolCrash, WorkersThatDieBeforeTheyDoAnythingBreakThePool) {
   brood::PoolOptions options;
   options.initializer = {[] { std::_Exit(5); }};
