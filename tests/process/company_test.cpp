@@ -188,6 +188,8 @@ TEST_P(Company, FiftyThreadsAreAtWork) {
 
 // PDEATHSIG would fire here: the parent's thread ends, the parent does not.
 TEST_P(Company, ADaemonOutlivesTheThreadThatStartedIt) {
+  // The thread sanitizer forgets in the child that the forking thread runs, and ends the process when its id comes again.
+  if (SUPPORT_TSAN && GetParam() == StartMethod::fork) return;
   Pipe gate;
   Pipe out;
   std::unique_ptr<brood::Process> daemon;
