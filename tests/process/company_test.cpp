@@ -30,13 +30,7 @@ class Company : public EveryMethod {
  protected:
   static std::string method() { return std::string(to_string(GetParam())); }
 };
-#if !SUPPORT_TSAN
 INSTANTIATE_FOR_EVERY_METHOD(Company);
-#else
-// The thread sanitizer takes threads of the parent for threads of a forked child, and ends that when one of their ids comes again.
-INSTANTIATE_TEST_SUITE_P(Methods, Company, ::testing::Values(StartMethod::spawn, StartMethod::forkserver),
-                         process_test::method_name);
-#endif
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
