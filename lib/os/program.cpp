@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdint>
@@ -22,6 +23,7 @@
 #include <string_view>
 
 #include "base/unique_fd.hpp"
+#include "os/not_instrumented.hpp"
 #include "os/process_identity.hpp"
 
 namespace brood::inline v1::os {
@@ -208,10 +210,26 @@ MinStack min_stack_function() noexcept {
 }
 /// At load: a fork by one thread must not meet another that looks it up.
 [[maybe_unused]] const MinStack g_found_at_load = min_stack_function();
+
+/// The thread sanitizer (of gcc 12) takes a thread of a forked child for the thread of its parent whose stack it was given, and ends
+/// the process. So there each process asks for more than what its parent can have left it.
+std::size_t more_than_the_parents() noexcept {
+#ifdef BROOD_TSAN
+  constexpr std::size_t kStep = 0x100000;
+  static constinit std::atomic<pid_t> process = 0;
+  static constinit std::atomic<std::size_t> more = 0;
+  const pid_t me = ::getpid();
+  if (process.exchange(me) != me) more += kStep;
+  return more;
+#else
+  return 0;
+#endif
+}
 }  // namespace
 
 std::size_t thread_stack_bytes(std::size_t bytes) noexcept {
   const MinStack min_stack = min_stack_function();
+  bytes += more_than_the_parents();
   if (min_stack == nullptr) return bytes;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);

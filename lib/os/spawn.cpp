@@ -16,13 +16,6 @@
 #include "os/above_standard.hpp"
 #include "os/not_instrumented.hpp"
 
-#if defined(__SANITIZE_THREAD__)
-#define BROOD_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BROOD_TSAN 1
-#endif
-#endif
 #ifdef BROOD_TSAN
 // The thread sanitizer's own clone() takes every child for a fork and would stop to look at this thread.
 extern "C" int __clone(int (*body)(void*), void* stack, int flags, void* argument, ...);

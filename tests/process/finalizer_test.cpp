@@ -143,7 +143,7 @@ TEST_P(Ends, AChildMayStartProcessesAtItsExit) {
   const Ran ran =
       run_program(test_program("process_cases"), {std::string(to_string(GetParam())), "start-at-exit-of-child"});
   EXPECT_EQ(ran.code, 0) << ran.err;
-  EXPECT_EQ(ran.err, "");
+  expect_no_error(ran);
   for (const std::string text :
        {"\nfinalizer of child: exitcode 0\n", "\nlate finalizer of child: exitcode 0\n", "\nexitcode 0\n"}) {
     EXPECT_NE(ran.out.find(text), std::string::npos) << text << ran.out;

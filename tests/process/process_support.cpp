@@ -8,10 +8,12 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <sstream>
 #include <system_error>
 #include <tuple>
 
 #include "registry/registry.hpp"
+#include "support/tsan.hpp"
 
 namespace process_test {
 namespace {
@@ -118,6 +120,16 @@ void await(const std::string& reader) {
     if (got == 1) return;
     if (got == 0 || errno != EINTR) fail("read " + reader);
   }
+}
+
+void expect_no_error(const Ran& ran) {
+  std::string others;
+  std::istringstream lines(ran.err);
+  for (std::string line; std::getline(lines, line);) {
+    if (!SUPPORT_TSAN || line.find(" has 1 other thread and uses the start method fork;") == std::string::npos)
+      others += line + "\n";
+  }
+  EXPECT_EQ(others, "");
 }
 
 Ran run_program(const std::string& path, const std::vector<std::string>& arguments, const RunOptions& options) {

@@ -77,6 +77,8 @@ struct RunOptions {
 };
 [[nodiscard]] Ran run_program(const std::string& path, const std::vector<std::string>& arguments,
                               const RunOptions& options = {});
+/// It has written nothing to standard error. (The thread sanitizer has a thread of its own, of which a fork is warned.)
+void expect_no_error(const Ran& ran);
 /// Of the programs that meson builds beside the tests.
 [[nodiscard]] std::string test_program(const std::string& name);
 
