@@ -70,10 +70,7 @@ registry::Id Holders::somebody() const noexcept {
   const std::uint32_t used = end_.holders_used.load();
   for (std::uint32_t i = 0; i < used; ++i) {
     const registry::Id holder = record(i).load();
-    if (holder == registry::kNobody || !registry::is_alive(holder)) continue;
-    // The kernel says that it is dying: it may be proved already.
-    if (registry::marked_by_kernel(registry::slot(holder)) && registry::bury_if_gone(holder, 0)) continue;
-    return holder;
+    if (holder != registry::kNobody && registry::is_there(holder)) return holder;
   }
   return registry::kNobody;
 }

@@ -23,10 +23,7 @@ constexpr std::uint32_t kMostShy = 8;
 bool InLane::is_orphaned(const LaneBody& lane, const sync::LockBody& lock) noexcept {
   const auto is_dead = [](std::uint64_t word) {
     const registry::Id owner = sync::owner_of(word);
-    if (owner == registry::kNobody) return false;
-    // Its burial may be a moment away.
-    return !registry::is_alive(owner) ||
-           (registry::marked_by_kernel(registry::slot(owner)) && registry::bury_if_gone(owner, 0));
+    return owner != registry::kNobody && !registry::is_there(owner);
   };
   return is_dead(lock.word.load(std::memory_order_acquire)) ||
          (lane.inside.load(std::memory_order_acquire) != 0 && is_dead(lane.favourite.load(std::memory_order_acquire)));

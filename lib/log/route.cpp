@@ -20,11 +20,10 @@ std::size_t longest_text(std::size_t byte_budget) noexcept { return std::min(byt
 
 }  // namespace
 
-/// True until its death is proved, or it has left the domain at its exit. The kernel's mark comes with the death itself.
+/// False too when it has left the domain at its exit.
 bool Route::is_gatherer_there() const {
   (void)registry::self();
-  if (!registry::is_alive(to_.gatherer)) return false;
-  return !registry::marked_by_kernel(registry::slot(to_.gatherer)) || !registry::bury_if_gone(to_.gatherer, 0);
+  return registry::is_there(to_.gatherer);
 }
 
 void Route::tell_once(const std::string& why) noexcept {

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "os/above_standard.hpp"
+#include "os/not_instrumented.hpp"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14; glibc 2.36 has it, older headers do not
@@ -114,10 +115,13 @@ int is_kept_elsewhere(int fd) noexcept {
 }
 
 void replace_by_zeros(void* at, std::size_t size_bytes) noexcept {
-  // Other threads may be at work in it, which is why it is replaced and not taken away. The thread sanitizer takes mmap() for a
-  // write, and this for nothing.
-  (void)::syscall(SYS_mmap, at, size_bytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+#ifdef BROOD_TSAN
+  // Other threads may be at work in it, which is why it is replaced and not taken away; the sanitizer takes mmap() for a write.
+  (void)::syscall(SYS_mmap, at, size_bytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+#else
+  (void)::mmap(at, size_bytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+#endif
 }
 
 const int kNoReserve = MAP_NORESERVE;

@@ -69,6 +69,10 @@ void leave() noexcept;
 /// Proves the death of `id` if it is dead, within about `patience_ns`; true if it is (now) known to be gone.
 bool bury_if_gone(Id id, std::int64_t patience_ns) noexcept;
 
+/// False also where nobody has noticed the death yet: the kernel's mark comes with it, and then it is proved here. Two more loads
+/// than is_alive() as long as the process lives.
+inline bool is_there(Id id) noexcept { return is_alive(id) && (!marked_by_kernel(slot(id)) || !bury_if_gone(id, 0)); }
+
 /// Everybody look again: bumps the death word and wakes all sleepers of the domain.
 void broadcast() noexcept;
 

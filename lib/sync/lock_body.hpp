@@ -119,12 +119,11 @@ inline bool held_by_process(const LockBody& lock) noexcept {
   return me != registry::kNobody && owner_of(word) == me && (word & kDamaged) == 0;
 }
 
-/// Held by somebody alive. A death that nobody has noticed yet is proved here.
+/// Held by somebody alive.
 inline bool is_held(const LockBody& lock) noexcept {
   const std::uint64_t word = lock.word.load(std::memory_order_acquire);
   const Id owner = owner_of(word);
-  if (owner == registry::kNobody || (word & kDamaged) != 0 || !registry::is_alive(owner)) return false;
-  return !registry::marked_by_kernel(registry::slot(owner)) || !registry::bury_if_gone(owner, 0);
+  return owner != registry::kNobody && (word & kDamaged) == 0 && registry::is_there(owner);
 }
 
 /// A lock that brood itself holds for an instant. Its owner's death is healed; `healed()` says whether to repair.

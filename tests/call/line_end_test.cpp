@@ -89,15 +89,9 @@ class Bare {
   Bare() {
     auto [one, other] = brood::detail::ConnectionCore::make_pipe({}, brood::detail::kPayloadType<char>);
     end.emplace(std::move(other));
-    line = std::make_shared<Line>(
-        std::move(one),
-        [this](Line& /*line*/, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
-          if (asked.method == nullptr) throw brood::UsageError("a call that names no method");
-          return asked.method->function()(&thing, in, out);
-        },
-        [](const std::exception_ptr& why) {
-          return std::make_exception_ptr(brood::PeerGone("over: " + brood::detail::describe_exception(why, " <- ")));
-        });
+    line = std::make_shared<Line>(std::move(one), does_calls_of(thing), [](const std::exception_ptr& why) {
+      return std::make_exception_ptr(brood::PeerGone("over: " + brood::detail::describe_exception(why, " <- ")));
+    });
   }
   Bare(const Bare&) = delete;
   Bare& operator=(const Bare&) = delete;

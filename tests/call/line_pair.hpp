@@ -88,6 +88,14 @@ struct Thing {
   int number = 7;
 };
 
+/// What a line does for the other end: methods of the thing, none of them known by name.
+inline Line::Do does_calls_of(Thing& thing) {
+  return [&thing](Line& /*line*/, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
+    if (asked.method == nullptr) throw brood::UsageError("a call that names no method");
+    return asked.method->function()(&thing, in, out);
+  };
+}
+
 class Pair {
  public:
   explicit Pair(int servers = 1) {
@@ -142,17 +150,11 @@ class Pair {
 
  private:
   std::shared_ptr<Line> make(brood::detail::ConnectionCore connection) {
-    return std::make_shared<Line>(
-        std::move(connection),
-        [this](Line& /*line*/, const Line::Asked& asked, brood::Decoder& in, brood::Encoder& out) {
-          if (asked.method == nullptr) throw brood::UsageError("a call that names no method");
-          return asked.method->function()(&thing, in, out);
-        },
-        [this](const std::exception_ptr& why) {
-          ++explained;
-          return std::make_exception_ptr(
-              brood::PeerGone("over: " + brood::detail::describe_exception(why, " <- "), 4711, 3));
-        });
+    return std::make_shared<Line>(std::move(connection), does_calls_of(thing), [this](const std::exception_ptr& why) {
+      ++explained;
+      return std::make_exception_ptr(
+          brood::PeerGone("over: " + brood::detail::describe_exception(why, " <- "), 4711, 3));
+    });
   }
   template <auto M, class... Args>
   auto call_before(brood::Deadline deadline, Args&&... args) {

@@ -297,6 +297,17 @@ struct Report : Orphaned<Lock> {
   }
 };
 
+/// locked() by the first who looks after the owner's death: it is no living process's lock, and whoever takes it next is told.
+struct Look : Orphaned<Lock> {
+  void operate() override {
+    if (lock.locked()) ++repairs.begun;
+  }
+  void judge(Findings& findings, const Arrival& /*at*/) override {
+    findings.check(repairs.begun == 0, "locked() says that the dead hold the lock");
+    judge_lock<Lock>(findings, lock.handle(), false, kOwnerDied);
+  }
+};
+
 /// unlock() of a lock that another process holds, while a third sleeps on it.
 struct ForeignUnlock : LockScene<Lock> {
   using LockScene::LockScene;
@@ -345,6 +356,7 @@ void add_lock_operations(Operations& all) {
   add<TimesOutAtHandover>(all, "Lock: try_lock_for handed over; another sleeps", false);
   add<Report>(all, "Lock: lock, whose owner is dead");
   all.back().random_points = 50;  // nearly all of its 50,000 instructions throw the exception
+  add<Look>(all, "Lock: locked, whose owner is dead");
   add<Recover<Lock>>(all, "Lock: recover");
   add<RecoverWithSecond>(all, "Lock: recover; a second repairer waits");
   add<ForeignUnlock>(all, "Lock: unlock by another process; one sleeps", false);

@@ -111,16 +111,16 @@ class GetForms {
   }
 
   /// `for (auto item : queue)` takes items until the queue is shut down and empty.
-  class iterator {  // NOLINT(readability-identifier-naming): the name that ranges look for
+  class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;
     using value_type = Item;
     using difference_type = std::ptrdiff_t;
     using pointer = Item*;
     using reference = Item&;
-    explicit iterator(Queue* queue) : queue_(queue) { ++*this; }
+    explicit Iterator(Queue* queue) : queue_(queue) { ++*this; }
     [[nodiscard]] Item& operator*() const { return *item_; }
-    iterator& operator++() {
+    Iterator& operator++() {
       item_.reset();
       item_ = queue_->get_unless_over();
       return *this;
@@ -132,7 +132,7 @@ class GetForms {
     Queue* queue_;
     mutable std::optional<Item> item_;
   };
-  [[nodiscard]] iterator begin() { return iterator(&self()); }
+  [[nodiscard]] Iterator begin() { return Iterator(&self()); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
   /// Nothing once the queue was shut down and is empty. Errors: QueueClosed if this object was closed.
