@@ -5,7 +5,7 @@
 #include "wait/poll.hpp"
 #include "wait/waiter.hpp"
 
-namespace brood::inline v1::wait {
+namespace brood::inline v1::waiting {
 
 Bells::Bells(std::span<const detail::WaitSourcePointer> sources) : doorbell_(make_doorbell()) {
   for (const detail::WaitSourcePointer& source : sources) {
@@ -26,4 +26,4 @@ void Bells::disarm() noexcept {
 void Bells::Ringing::arm() { start(of_, Deadline::never()); }
 void Bells::Ringing::fired(Why /*why*/) noexcept { ring(doorbell_); }
 
-}  // namespace brood::inline v1::wait
+}  // namespace brood::inline v1::waiting

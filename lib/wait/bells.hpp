@@ -10,7 +10,7 @@
 #include "brood/detail/wait_source.hpp"
 #include "brood/detail/watch.hpp"
 
-namespace brood::inline v1::wait {
+namespace brood::inline v1::waiting {
 
 /// Of sources with descriptors nothing is rung: whoever sleeps on the doorbell sleeps on them, too.
 class Bells {
@@ -46,4 +46,4 @@ class Bells {
   bool is_armed_ = false;
 };
 
-}  // namespace brood::inline v1::wait
+}  // namespace brood::inline v1::waiting

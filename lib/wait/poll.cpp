@@ -10,7 +10,7 @@
 
 #include "brood/error.hpp"
 
-namespace brood::inline v1::wait {
+namespace brood::inline v1::waiting {
 
 bool poll_until(std::vector<pollfd>& entries, Deadline deadline) {
   constexpr std::int64_t kNsPerSecond = 1'000'000'000;
@@ -41,4 +41,4 @@ void silence(int doorbell) noexcept {
   (void)::eventfd_read(doorbell, &rings);
 }
 
-}  // namespace brood::inline v1::wait
+}  // namespace brood::inline v1::waiting

@@ -8,7 +8,7 @@
 #include "base/unique_fd.hpp"
 #include "brood/deadline.hpp"
 
-namespace brood::inline v1::wait {
+namespace brood::inline v1::waiting {
 
 /// False if the deadline passed and none is ready. Signals do not end it. Errors: OsError.
 bool poll_until(std::vector<pollfd>& entries, Deadline deadline);
@@ -19,4 +19,4 @@ void ring(int doorbell) noexcept;
 /// It is not readable any more until it is rung again.
 void silence(int doorbell) noexcept;
 
-}  // namespace brood::inline v1::wait
+}  // namespace brood::inline v1::waiting

@@ -64,7 +64,7 @@ Ready wait_on_words(const Sources& sources, Deadline deadline) {
 
 /// Descriptors, or more words than one thread can sleep on.
 Ready wait_with_waiters(const Sources& sources, Deadline deadline) {
-  wait::Bells bells(sources);
+  waiting::Bells bells(sources);
   std::vector<pollfd> entries;
   entries.push_back({bells.doorbell(), POLLIN, 0});
   for (const WaitSourcePointer& source : sources) {
@@ -72,7 +72,7 @@ Ready wait_with_waiters(const Sources& sources, Deadline deadline) {
   }
   for (;;) {
     bells.arm();
-    (void)wait::poll_until(entries, deadline);
+    (void)waiting::poll_until(entries, deadline);
     bells.disarm();
     Ready ready = look_at_all(sources);
     if (!ready.empty() || deadline.passed()) return ready;
@@ -88,7 +88,7 @@ Ready detail::wait_any_before(std::span<const Waitable> what, Deadline deadline)
           "wait_any() of nothing, without a time limit: nobody could ever end it; give it something to wait "
           "for, or a timeout");
     std::vector<pollfd> none;
-    (void)wait::poll_until(none, deadline);
+    (void)waiting::poll_until(none, deadline);
     return {};
   }
   Sources sources;
@@ -138,7 +138,7 @@ struct ReadyFd::Impl {
 
   void arm() {
     bells->disarm();
-    wait::silence(bells->doorbell());
+    waiting::silence(bells->doorbell());
     // A look of our own is cheaper than one by the waiter thread.
     bool is_ready = always_ready;
     for (const auto& source : sources) {
@@ -149,13 +149,13 @@ struct ReadyFd::Impl {
         is_ready = true;  // not hidden: the attempt that follows is thrown the same
       }
     }
-    if (is_ready) wait::ring(bells->doorbell());
+    if (is_ready) waiting::ring(bells->doorbell());
     else bells->arm();
   }
 
   const pid_t process = ::getpid();
   Sources sources;
-  std::optional<wait::Bells> bells;
+  std::optional<waiting::Bells> bells;
   base::UniqueFd together;
   bool always_ready = false;
 };

@@ -19,7 +19,7 @@
 #include "registry/sleeper.hpp"
 #include "wait/poll.hpp"
 
-namespace brood::inline v1::wait {
+namespace brood::inline v1::waiting {
 namespace {
 
 /// The thread that is a waiter thread, for itself.
@@ -296,15 +296,17 @@ void Waiters::end_all() noexcept {
   ended_ = std::move(threads);
 }
 
-}  // namespace brood::inline v1::wait
+}  // namespace brood::inline v1::waiting
 
 namespace brood::inline v1::detail {
 
-void Watch::start(WaitSource& source, Deadline deadline) { wait::Waiters::instance().start(*this, source, deadline); }
-void Watch::cancel() noexcept { wait::Waiters::instance().cancel(*this); }
+void Watch::start(WaitSource& source, Deadline deadline) {
+  waiting::Waiters::instance().start(*this, source, deadline);
+}
+void Watch::cancel() noexcept { waiting::Waiters::instance().cancel(*this); }
 void Watch::stop() noexcept {
   Watch* const self = this;
-  wait::Waiters::instance().stop({&self, 1});
+  waiting::Waiters::instance().stop({&self, 1});
 }
 
 }  // namespace brood::inline v1::detail

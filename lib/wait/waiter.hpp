@@ -17,7 +17,7 @@
 #include "brood/detail/watch.hpp"
 #include "os/futex.hpp"
 
-namespace brood::inline v1::wait {
+namespace brood::inline v1::waiting {
 
 using detail::WaitSource;
 using detail::Watch;
@@ -103,4 +103,4 @@ class Waiters {
   std::vector<std::unique_ptr<WaiterThread>> ended_;  ///< at exit; a Watch may still name one
 };
 
-}  // namespace brood::inline v1::wait
+}  // namespace brood::inline v1::waiting

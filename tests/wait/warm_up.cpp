@@ -16,14 +16,14 @@ class Once final : public brood::detail::Watch {
   explicit Once(int doorbell) : doorbell_(doorbell) {}
 
  private:
-  void fired(Why /*why*/) noexcept override { brood::wait::ring(doorbell_); }
+  void fired(Why /*why*/) noexcept override { brood::waiting::ring(doorbell_); }
   int doorbell_;
 };
 
 [[maybe_unused]] const bool kWarm = support::before_first_baseline([] {
   const brood::Event event;
   for (const auto& source : {brood::Waitable(event).source(), brood::readable(0).source()}) {
-    const auto doorbell = brood::wait::make_doorbell();
+    const auto doorbell = brood::waiting::make_doorbell();
     Once once(doorbell.get());
     once.start(*source, brood::Deadline::never());
     once.stop();

@@ -8,10 +8,10 @@
 
 namespace brood::inline v1 {
 
-namespace wait {
+namespace waiting {
 class WaiterThread;  // lib/wait/waiter.hpp
 class Waiters;
-}  // namespace wait
+}  // namespace waiting
 
 namespace detail {
 
@@ -45,13 +45,13 @@ class Watch {
   virtual void fired(Why why) noexcept = 0;
 
  private:
-  friend class wait::WaiterThread;
-  friend class wait::Waiters;
+  friend class waiting::WaiterThread;
+  friend class waiting::Waiters;
 
   WaitSource* source_ = nullptr;
-  wait::WaiterThread* thread_ = nullptr;  ///< while started
-  std::uint64_t serial_ = 0;              ///< of this start; 0 while not started
-  std::int64_t process_ = 0;              ///< that started it
+  waiting::WaiterThread* thread_ = nullptr;  ///< while started
+  std::uint64_t serial_ = 0;                 ///< of this start; 0 while not started
+  std::int64_t process_ = 0;                 ///< that started it
   Deadline deadline_ = Deadline::never();
   bool is_cancelled_ = false;
   bool has_slept_ = false;  ///< a wake-up may have been swallowed
