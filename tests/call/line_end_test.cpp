@@ -251,7 +251,7 @@ TEST_F(CallLineEnd, AnswersThatNobodyAskedForAreIgnored) {
   asking.join();
 }
 
-TEST_F(CallLineEnd, AnAnswerOfAnotherTypeIsADecodeErrorOfThatCallAlone) {
+TEST_F(CallLineEnd, AnAnswerOfAnotherTypeIsADecodeErrorOfThatCall) {
   Bare bare;
   const auto ask = [&](const std::function<void(Encoder&)>& say, std::uint64_t word = 2, std::size_t parts = 3) {
     brood::detail::CallRequest request(*bare.line, 0, brood::detail::method_key<&Thing::add, Thing>());
@@ -272,9 +272,10 @@ TEST_F(CallLineEnd, AnAnswerOfAnotherTypeIsADecodeErrorOfThatCallAlone) {
     return brood::detail::FutureMaker::make<int>(state);
   };
   EXPECT_THROW((void)ask([](Encoder& out) { out.str("no number"); }).get(), brood::DecodeError);
-  EXPECT_THROW((void)ask([](Encoder&) {}, 2, 2).get(), brood::DecodeError);
   EXPECT_THROW((void)ask([](Encoder& out) { out.str("no exception"); }, 3).get(), brood::DecodeError);
   EXPECT_EQ(ask([](Encoder& out) { out.sint(42); }).get(), 42);
+  // What is no answer at all ends the conversation: nothing behind it could be trusted.
+  EXPECT_THROW((void)ask([](Encoder&) {}, 2, 2).get(), brood::PeerGone);
 }
 
 TEST_F(CallLineEnd, RandomBytesAreAnErrorAndNothingElse) {
