@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <random>
 #include <unordered_map>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "brood/relatives.hpp"
 #include "manager/reference.hpp"
 #include "manager/server.hpp"
+#include "process/child.hpp"
 
 namespace brood::inline v1::manager {
 namespace {
@@ -37,6 +39,9 @@ bool is_usable(call::Line& line) {
     return false;
   }
 }
+
+/// A server that left the conversation ends soon after, if it does.
+constexpr std::chrono::seconds kUntilEnded{1};
 
 /// After children have been joined, who may be in the middle of a call for us.
 constexpr int kLate = -1000;
@@ -128,9 +133,37 @@ void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
   else idle_.push_back(std::move(line));
 }
 
+void Link::watch(const std::shared_ptr<Process>& server) {
+  const std::lock_guard lock(mutex_);
+  process_ = server;
+  creator_ = ::getpid();
+}
+
+std::exception_ptr Link::explain(const std::exception_ptr& why) {
+  std::shared_ptr<Process> server;
+  {
+    const std::lock_guard lock(mutex_);
+    if (creator_ == ::getpid()) server = process_.lock();
+  }
+  std::string text = "the manager at " + address_.str();
+  if (server) {
+    text += " (pid " + std::to_string(server->pid().value_or(0)) + ")";
+    if (server->join_for(kUntilEnded)) {
+      return std::make_exception_ptr(
+          ManagerDied(text + " is gone: exit code " + process::exit_text(*server->exitcode()),
+                      server->pid().value_or(0), server->exitcode()));
+    }
+    text += " is there, and has left the conversation: ";
+  } else {
+    text += " is gone: ";
+  }
+  return std::make_exception_ptr(ManagerDied(text + detail::describe_exception(why, " <- ")));
+}
+
 std::shared_ptr<call::Line> Link::connect() {
   const std::string where = address_.str();
-  const auto died = [where](const std::exception_ptr& why) {
+  const auto died = [link = weak_from_this(), where](const std::exception_ptr& why) {
+    if (const auto it = link.lock()) return it->explain(why);
     return std::make_exception_ptr(
         ManagerDied("the manager at " + where + " is gone: " + detail::describe_exception(why, " <- ")));
   };

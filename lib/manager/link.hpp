@@ -13,6 +13,7 @@
 #include "brood/detail/object.hpp"
 #include "brood/detail/socket_core.hpp"
 #include "brood/finalizer.hpp"
+#include "brood/process.hpp"
 #include "call/line.hpp"
 
 namespace brood::inline v1::manager {
@@ -42,9 +43,12 @@ class Link : public std::enable_shared_from_this<Link> {
   void give_back(std::shared_ptr<call::Line> line) noexcept;
   /// Ends all conversations that nobody uses.
   void forget() noexcept;
+  /// In the process that started the server: so that errors can say how that has ended.
+  void watch(const std::shared_ptr<Process>& server);
 
  private:
   [[nodiscard]] std::shared_ptr<call::Line> connect();
+  [[nodiscard]] std::exception_ptr explain(const std::exception_ptr& why);
   void start_anew_after_fork();
 
   const Address address_;
@@ -54,6 +58,8 @@ class Link : public std::enable_shared_from_this<Link> {
   std::mutex mutex_;
   pid_t owner_ = 0;
   std::string client_;  ///< this process, to the server
+  std::weak_ptr<Process> process_;
+  pid_t creator_ = 0;  ///< of process_
   std::vector<std::shared_ptr<call::Line>> idle_;
   Finalizer at_exit_;
 };

@@ -18,6 +18,7 @@
 #include "manager/link.hpp"
 #include "manager/server.hpp"
 #include "os/thrown_from.hpp"
+#include "process/child.hpp"
 #include "process/current.hpp"
 
 namespace brood::inline v1 {
@@ -184,7 +185,7 @@ Address ManagerFace::address() const { return link()->address(); }
 struct Manager::Impl {
   ManagerOptions options;
   const pid_t creator = ::getpid();
-  std::unique_ptr<Process> process;
+  std::shared_ptr<Process> process;
   bool is_shut_down = false;
   Finalizer at_exit;
 };
@@ -225,7 +226,7 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
       .journal_spare_bytes = it.options.journal_spare_bytes,
       .initializer = initializer ? std::move(initializer->bytes) : std::vector<std::byte>()};
   auto [mine, theirs] = pipe<std::vector<std::byte>>();
-  auto server = std::make_unique<Process>(it.options.process, run_server, theirs, order);
+  auto server = std::make_shared<Process>(it.options.process, run_server, theirs, order);
   server->start();
   theirs.close();
   std::vector<std::byte> first;
@@ -234,7 +235,7 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
   } catch (const EndOfFile&) {
     server->join();
     throw StartError("the server of the manager ended before it listened: exit code " +
-                     std::to_string(*server->exitcode()));
+                     process::exit_text(*server->exitcode()));
   }
   Decoder in(first);
   if (in.peek() != detail::WireType::str) {
@@ -245,6 +246,7 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
   const Address address(in.str());
   link_ =
       manager::Link::to(Address(in.str()), {.authkey = order.authkey, .max_message = order.max_message}, 0, address);
+  link_->watch(server);
   it.process = std::move(server);
   it.at_exit.cancel();
   it.at_exit = Finalizer([this] { shutdown(); });

@@ -76,6 +76,9 @@ TEST_P(Company, AKilledServerIsToldAtOnce) {
     FAIL() << "it answered";
   } catch (const brood::ManagerDied& error) {
     EXPECT_NE(std::string(error.what()).find("the manager at "), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("is gone: exit code -SIGKILL"), std::string::npos) << error.what();
+    EXPECT_EQ(error.pid(), manager.pid());
+    EXPECT_EQ(error.exitcode(), -SIGKILL);
   }
 }
 
