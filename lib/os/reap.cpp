@@ -17,7 +17,7 @@ namespace brood::inline v1::os {
 namespace {
 
 Ending from_wait_status(int status) noexcept {
-  if (WIFSIGNALED(status)) return {Fate::known, -WTERMSIG(status), WCOREDUMP(status)};
+  if (WIFSIGNALED(status)) return {Fate::known, -WTERMSIG(status), WCOREDUMP(status) != 0};
   return {Fate::known, WEXITSTATUS(status), false};
 }
 
