@@ -13,6 +13,7 @@
 
 #include "brood/init.hpp"
 #include "brood/pool.hpp"
+#include "support/keep.hpp"
 
 namespace {
 
@@ -78,7 +79,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (what == "leaked") {
-    auto* const leaked = new brood::Pool(2, options);
+    auto* const leaked = support::keep(new brood::Pool(2, options));
     std::cout << leaked->apply(square, 7) << std::endl;
     return 0;
   }

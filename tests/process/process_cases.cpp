@@ -26,6 +26,7 @@
 #include "brood/forkserver.hpp"
 #include "brood/init.hpp"
 #include "brood/process.hpp"
+#include "support/keep.hpp"
 
 namespace {
 
@@ -84,19 +85,11 @@ struct Late {
   }
 } g_late;
 
-/// It is never destroyed; leak checkers see that it is not lost.
-template <class T>
-T* keep(T* object) {
-  static auto& kept = *new std::vector<T*>;
-  kept.push_back(object);
-  return object;
-}
-
 /// Before and after the children are joined, in an exit handler that is older than they, and in a static object's destructor.
 int start_at_exit() {
   std::atexit([] { start_one_more("handler"); });
-  keep(new brood::Finalizer([] { start_one_more("finalizer"); }));
-  keep(new brood::Finalizer([] { start_one_more("late finalizer"); }, -1));
+  support::keep(new brood::Finalizer([] { start_one_more("finalizer"); }));
+  support::keep(new brood::Finalizer([] { start_one_more("late finalizer"); }, -1));
   g_late.where = "static object";
   return run([] {});
 }
@@ -105,22 +98,22 @@ int start_at_exit_of_child() {
   return run(
       [](brood::StartMethod method) {
         g_method = method;
-        keep(new brood::Finalizer([] { start_one_more("finalizer of child"); }));
-        keep(new brood::Finalizer([] { start_one_more("late finalizer of child"); }, -1));
+        support::keep(new brood::Finalizer([] { start_one_more("finalizer of child"); }));
+        support::keep(new brood::Finalizer([] { start_one_more("late finalizer of child"); }, -1));
       },
       g_method);
 }
 
 /// Nobody but the end of the process joins these.
 int leave_children_of_late_finalizer() {
-  keep(new brood::Finalizer(
+  support::keep(new brood::Finalizer(
       [] {
-        auto* const worker = keep(new brood::Process({.start_method = g_method}, [] {
+        auto* const worker = support::keep(new brood::Process({.start_method = g_method}, [] {
           ::usleep(100'000);  // not to wait for anything: so that a parent that does not wait is seen not to
           line("worker done");
         }));
         worker->start();
-        auto* const daemon = keep(new brood::Process({.daemon = true, .start_method = g_method}, [] {
+        auto* const daemon = support::keep(new brood::Process({.daemon = true, .start_method = g_method}, [] {
           for (;;) ::pause();
         }));
         daemon->start();
@@ -249,17 +242,18 @@ int finalizers() {
   static auto& started = *new brood::Event;
   static auto& may_end = *new brood::Event;
   const auto at_exit = [](const char* text, int priority) {
-    keep(new brood::Finalizer([text] { line(std::string(text) + " of " + brood::current_process_name()); }, priority));
+    support::keep(
+        new brood::Finalizer([text] { line(std::string(text) + " of " + brood::current_process_name()); }, priority));
   };
   at_exit("priority -1", -1);
-  keep(new brood::Finalizer([] {
+  support::keep(new brood::Finalizer([] {
     line("oldest of " + brood::current_process_name());
     may_end.set();
   }));
   at_exit("newest", 0);
   at_exit("priority 5", 5);
-  keep(new brood::Finalizer([] { throw std::runtime_error("an action that throws"); }, 9));
-  auto* const child = keep(new brood::Process(
+  support::keep(new brood::Finalizer([] { throw std::runtime_error("an action that throws"); }, 9));
+  auto* const child = support::keep(new brood::Process(
       {.name = "child", .start_method = g_method},
       [](brood::Event& runs, brood::Event& end) {
         line("child: early");
