@@ -116,7 +116,7 @@ struct ProgressReport {
 };
 
 /// Shows how far a map is: {.progress = true} draws a bar on standard error if that is a terminal, and prints a line now and
-/// then if not; {.progress = f} calls f(report) instead, from the thread that reads the results: every 100 ms at most, and at
+/// then if not, and at the end what each worker did since the pool began; {.progress = f} calls f(report) instead, from the thread that reads the results: every 100 ms at most, and at
 /// the end. What f throws is printed to standard error.
 class Progress {
  public:

@@ -352,7 +352,7 @@ void Core::settle(Lock& lock, Settlements& all) {
   all.clear();
   for (JobData* const data : over) {
     const std::shared_ptr<detail::PoolJob> job = std::exchange(data->self, nullptr);
-    if (data->meter) data->meter->end();
+    if (data->meter) data->meter->end([this] { return insight(); });
     job->ended();
   }
   lock.lock();
