@@ -280,11 +280,11 @@ class Pool {
   /// The results in the order of the input: a vector, or nothing if f returns nothing. The input is read first, as a whole.
   /// Errors: as submit(); once all items have ended, what the first one of them that failed threw. UsageError (a negative chunk
   /// size).
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[gnu::visibility("hidden")]] auto map(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_async(std::forward<F>(f), std::forward<Range>(items), options).get();
   }
-  template <auto Given, std::ranges::input_range Range>
+  template <auto Given, class Range>
   [[gnu::visibility("hidden")]] auto map(Range&& items, const MapOptions& options = {}) {
     return map_as<false, false, detail::Fixed<Given>>(Given, items, options).get();
   }
@@ -293,49 +293,49 @@ class Pool {
     return map_async(std::forward<F>(f), items, options).get();
   }
   /// cancel() of its future takes back an input of which nothing has begun.
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto map_async(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_as<false, false, std::decay_t<F>>(f, items, options);
   }
   /// The same, which never throws what became of an item: a vector of Outcome<R>, each a result or an exception.
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto map_outcomes(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_as<false, true, std::decay_t<F>>(f, items, options).get();
   }
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto map_outcomes_async(F&& f, Range&& items,
                                                                    const MapOptions& options = {}) {
     return map_as<false, true, std::decay_t<F>>(f, items, options);
   }
   /// f(a, b…) for each item that is a tuple, a pair or an array (a, b…).
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[gnu::visibility("hidden")]] auto starmap(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_as<true, false, std::decay_t<F>>(f, items, options).get();
   }
-  template <auto Given, std::ranges::input_range Range>
+  template <auto Given, class Range>
   [[gnu::visibility("hidden")]] auto starmap(Range&& items, const MapOptions& options = {}) {
     return map_as<true, false, detail::Fixed<Given>>(Given, items, options).get();
   }
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto starmap_async(F&& f, Range&& items, const MapOptions& options = {}) {
     return map_as<true, false, std::decay_t<F>>(f, items, options);
   }
   /// Lazily, in the order of the input: see MapStream.
   /// Errors: as submit(); UsageError (a chunk size or look-ahead that is not positive).
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap(F&& f, Range&& items, const ImapOptions& options = {}) {
     return stream<std::decay_t<F>>(true, f, std::forward<Range>(items), options);
   }
-  template <auto Given, std::ranges::input_range Range>
+  template <auto Given, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap(Range&& items, const ImapOptions& options = {}) {
     return stream<detail::Fixed<Given>>(true, Given, std::forward<Range>(items), options);
   }
   /// In the order in which the results come.
-  template <class F, std::ranges::input_range Range>
+  template <class F, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap_unordered(F&& f, Range&& items, const ImapOptions& options = {}) {
     return stream<std::decay_t<F>>(false, f, std::forward<Range>(items), options);
   }
-  template <auto Given, std::ranges::input_range Range>
+  template <auto Given, class Range>
   [[nodiscard, gnu::visibility("hidden")]] auto imap_unordered(Range&& items, const ImapOptions& options = {}) {
     return stream<detail::Fixed<Given>>(false, Given, std::forward<Range>(items), options);
   }
@@ -379,7 +379,7 @@ class Pool {
                                                const typename detail::PoolTarget<F>::Pointer& f, Args&&... args) {
     if constexpr (detail::require_pool_target<F, Args...>()) {
       using Result = detail::pool_result_t<F, Args...>;
-      if constexpr (detail::require_result<Result>()) {
+      if constexpr (detail::require_task_result<Result>()) {
         auto job =
             std::make_shared<detail::SubmitJob<Result>>(core_.get(), detail::pool_function<F, Args...>(f), options);
         {
@@ -389,7 +389,11 @@ class Pool {
         }
         job->submit();
         return detail::SubmitJob<Result>::future(job);
+      } else {
+        return detail::Refused{};
       }
+    } else {
+      return detail::Refused{};
     }
   }
 
@@ -427,9 +431,12 @@ class Pool {
                                       std::get<I>(std::forward<Item>(item))...);
       }
     };
-    using All = Parts<std::make_index_sequence<std::tuple_size_v<std::remove_cvref_t<Item>>>>;
+    using All = Parts<std::make_index_sequence<detail::star_size<Item>()>>;
     using Result = typename All::Result;
-    static constexpr bool require() { return All::require(); }
+    static constexpr bool require() {
+      if constexpr (detail::require_tuple<Item>()) return All::require();
+      else return false;
+    }
     [[gnu::visibility("hidden")]] static detail::PoolFunction function(
         const typename detail::PoolTarget<F>::Pointer& f) {
       return All::function(f);
@@ -440,10 +447,10 @@ class Pool {
   template <bool Star, bool Outcomes, class F, class Range>
   [[gnu::visibility("hidden")]] auto map_as(const typename detail::PoolTarget<F>::Pointer& f, Range&& items,
                                             const MapOptions& options) {
-    using Call = ItemCall<Star, F, std::ranges::range_reference_t<Range>>;
-    if constexpr (Call::require()) {
+    using Call = ItemCall<Star, F, detail::item_reference_t<Range>>;
+    if constexpr (detail::require_items<Range>() && Call::require()) {
       using Result = typename Call::Result;
-      if constexpr (detail::require_result<Result>()) {
+      if constexpr (detail::require_task_result<Result>()) {
         const std::size_t chunk = detail::checked_chunk(options.chunk_size, 0);
         using Job = detail::MapJob<Result, Outcomes>;
         auto job = std::make_shared<Job>(core_.get(), Call::function(f), detail::task_options(options));
@@ -463,18 +470,21 @@ class Pool {
           job->submit();
         }
         return Job::future(job);
+      } else {
+        return detail::Refused{};
       }
+    } else {
+      return detail::Refused{};
     }
   }
 
   template <class F, class Range>
   [[gnu::visibility("hidden")]] auto stream(bool ordered, const typename detail::PoolTarget<F>::Pointer& f,
                                             Range&& items, const ImapOptions& options) {
-    using Item = std::ranges::range_reference_t<Range>;
-    using Call = ItemCall<false, F, Item>;
-    if constexpr (Call::require()) {
+    using Call = ItemCall<false, F, detail::item_reference_t<Range>>;
+    if constexpr (detail::require_items<Range>() && Call::require()) {
       using Result = typename Call::Result;
-      if constexpr (detail::require_result<Result>()) {
+      if constexpr (detail::require_task_result<Result>()) {
         using Stream = MapStream<Result, Range>;
         core_.check_running();
         const std::size_t chunk = detail::checked_chunk(options.chunk_size, 1);
@@ -483,7 +493,11 @@ class Pool {
             new typename Stream::It{core_.get(), Call::function(f), detail::task_options(options), chunk, look_ahead,
                                     &Call::encode, detail::StreamInput<Range>(std::forward<Range>(items)),
                                     std::make_shared<detail::StreamResults<Result>>(ordered)}));
+      } else {
+        return detail::Refused{};
       }
+    } else {
+      return detail::Refused{};
     }
   }
 

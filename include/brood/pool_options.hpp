@@ -60,8 +60,10 @@ struct PoolOptions {
   /// A worker whose memory (RSS) has grown by more bytes than this since its first task leaves after the task that it is at, and
   /// is replaced.
   std::optional<std::size_t> max_memory_growth = {};
-  /// The pool is broken once so many workers in a row have died before they had finished, or even begun, anything: they
-  /// could not be started, died in the initializer or while they waited. Pauses between the attempts grow from 10 ms to 1 s.
+  /// The pool is broken once more workers than this have died in a row before they were ready (they could not be started, or died
+  /// in the initializer) while no other got ready; or before they had begun what they had been sent, while nothing else was done.
+  /// Of those that died together the first one counts. Those that are ready and wait may be killed as often as anybody likes.
+  /// Pauses before new ones are started grow from 10 ms to 1 s, as long as they die within a second of being ready.
   unsigned max_idle_deaths = 10;
   /// Workers: start method, streams, directory, limits … The name is completed by a number and defaults to "PoolWorker".
   /// Workers are daemons, whatever it says here, and may have children all the same.
@@ -114,7 +116,7 @@ struct ProgressReport {
 };
 
 /// Shows how far a map is: {.progress = true} draws a bar on standard error if that is a terminal, and prints a line now and
-/// then if not; {.progress = f} calls f(report) instead, from the thread that reads the results: every 100 ms at most, and at
+/// then if not, and at the end what each worker did since the pool began; {.progress = f} calls f(report) instead, from the thread that reads the results: every 100 ms at most, and at
 /// the end. What f throws is printed to standard error.
 class Progress {
  public:

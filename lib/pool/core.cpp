@@ -63,62 +63,77 @@ void Core::submit(JobData& job) {
   call_pump_if_needed();
 }
 
-/// What has not begun.
-void Core::withdraw(JobData& job, const std::exception_ptr& why) {
-  if (!is_creators()) return;
-  Lock lock(mutex_);
-  if (!job.self) return;
+/// What was offered to a worker that has not begun it.
+void Core::withdraw_offered(JobData& job, std::vector<Range>& out) {
+  for (const auto& worker : *workers_) {
+    for (Offered& task : worker->offered) {
+      if (task.job != &job || !revoke(*worker, task, Stage::revoked)) continue;
+      out.push_back(task.range);
+      forget(*worker, task);
+      --worker->given;
+    }
+  }
+}
+
+/// The items that lie in `offered`, and those that nobody was offered, fail with `why`.
+void Core::drop(Lock& lock, JobData& job, const std::vector<Range>& offered, const std::exception_ptr& why) {
   job.unwanted = why;
   Settlements all;
-  const auto drop = [&](const Range& range) {
+  const auto drop_range = [&](const Range& range) {
     for (std::size_t item = range.begin; item < range.end; ++item)
       all.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = why});
   };
-  while (job.has_pending()) drop(take_range(job));
+  while (job.has_pending()) drop_range(take_range(job));
   for (auto it = delayed_.begin(); it != delayed_.end();) {
     if (it->second.job != &job) {
       ++it;
       continue;
     }
-    drop(it->second.range);
+    drop_range(it->second.range);
     it = delayed_.erase(it);
   }
-  for (const auto& worker : *workers_) {
-    for (Offered& task : worker->offered) {
-      if (task.job != &job || !revoke(*worker, task, Stage::revoked)) continue;
-      drop(task.range);
-      forget(*worker, task);
-      --worker->given;
-    }
-  }
+  std::ranges::for_each(offered, drop_range);
+  job.decided += all.size();
   finished_ += all.size();
   failed_ += all.size();
   settle(lock, all);
 }
 
-/// All of it, if nothing has begun.
+/// What has not begun.
+void Core::withdraw(JobData& job, const std::exception_ptr& why) {
+  if (!is_creators()) return;
+  Lock lock(mutex_);
+  if (!job.is_open()) return;
+  std::vector<Range> offered;
+  withdraw_offered(job, offered);
+  drop(lock, job, offered, why);
+}
+
+/// All of it or nothing: while we decide no item is handed out, and each that was is either taken back, or has begun.
 bool Core::cancel(JobData& job) {
   require_creator();
-  {
-    const Lock lock(mutex_);
-    if (!job.self || job.unsettled.load() != job.items) return false;
-    if (job.items > 1 && std::ranges::any_of(*workers_, [&](const auto& worker) {
-          return std::ranges::any_of(worker->offered, [&](const Offered& task) {
-            return task.job == &job &&
-                   worker->desk.stages[task.seq % kStages].load() != stage_word(task.seq, Stage::offered);
-          });
-        }))
-      return false;
+  Lock lock(mutex_);
+  if (!job.is_open() || job.decided != 0) return false;
+  std::vector<Range> offered;
+  withdraw_offered(job, offered);
+  const bool has_begun = std::ranges::any_of(*workers_, [&](const auto& worker) {
+    return std::ranges::any_of(worker->offered, [&](const Offered& task) { return task.job == &job; });
+  });
+  if (has_begun) {
+    // The last one first, so that the first is in front again.
+    std::ranges::sort(offered, std::ranges::greater(), &Range::begin);
+    for (const Range& range : offered) give_back(job, range);
+    dispatch(lock);
+    return false;
   }
-  const std::size_t before = job.unsettled.load();
-  withdraw(job, std::make_exception_ptr(CancelledError("the task was cancelled before it began")));
-  return before != 0 && job.unsettled.load() == 0;
+  drop(lock, job, offered, std::make_exception_ptr(CancelledError("the task was cancelled before it began")));
+  return true;
 }
 
 bool Core::is_running(JobData& job) {
   if (!is_creators()) return false;
   const Lock lock(mutex_);
-  if (!job.self) return false;
+  if (!job.is_open()) return false;
   return std::ranges::any_of(*workers_, [&](const auto& worker) {
     return std::ranges::any_of(worker->offered, [&](const Offered& task) {
       return task.job == &job && worker->desk.stages[task.seq % kStages].load() == stage_word(task.seq, Stage::running);
@@ -129,7 +144,7 @@ bool Core::is_running(JobData& job) {
 bool Core::cancel_running(JobData& job, const CancelOptions& options) {
   if (cancel(job)) return true;
   Lock lock(mutex_);
-  if (!job.self) return false;
+  if (!job.is_open()) return false;
   // No further attempts.
   job.unwanted = std::make_exception_ptr(CancelledError("the task was cancelled while it ran"));
   for (const auto& it : *workers_) {

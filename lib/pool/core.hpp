@@ -63,6 +63,7 @@ struct Worker {
   RingWriter tasks;
   std::unique_ptr<Process> process;
   std::int64_t pid = 0;
+  std::int64_t started_ns = 0;
 
   bool is_ready = false;    ///< its initializer is through
   bool is_leaving = false;  ///< it gets no more tasks
@@ -102,7 +103,7 @@ struct Worker {
   std::uint64_t finished = 0;
   std::uint64_t failed = 0;
   std::int64_t busy_ns = 0;
-  std::int64_t began_ns = 0;
+  std::int64_t began_ns = 0;  ///< when it was ready; before that, when it had been started
   Histogram durations = {};
 
   [[nodiscard]] const std::byte* results() const noexcept { return desk_memory.bytes().data() + kResultRingAt; }
@@ -124,6 +125,24 @@ struct Settlement {
   detail::Chunk chunk = {};
 };
 using Settlements = std::vector<Settlement>;
+
+/// Deaths in a row. What had been started before the one that counted last belongs to that: many at once are one.
+class DeathRow {
+ public:
+  /// False if it belongs to the last one.
+  bool add(std::int64_t started_ns, std::int64_t now_ns) noexcept {
+    if (count_ != 0 && started_ns < last_ns_) return false;
+    ++count_;
+    last_ns_ = now_ns;
+    return true;
+  }
+  void end() noexcept { count_ = 0; }
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+
+ private:
+  unsigned count_ = 0;
+  std::int64_t last_ns_ = 0;
+};
 
 class Core : public std::enable_shared_from_this<Core> {
  public:
@@ -173,6 +192,10 @@ class Core : public std::enable_shared_from_this<Core> {
     }
   };
 
+  // --- core.cpp, with the mutex
+  void withdraw_offered(JobData& job, std::vector<Range>& out);
+  void drop(Lock& lock, JobData& job, const std::vector<Range>& offered, const std::exception_ptr& why);
+
   // --- dispatch.cpp, with the mutex
   void check_running_locked() const;
   [[nodiscard]] std::uint32_t number_of(const detail::PoolFunction& function);
@@ -206,7 +229,10 @@ class Core : public std::enable_shared_from_this<Core> {
   bool read_from(Lock& lock, const std::shared_ptr<Worker>& worker);
   [[nodiscard]] bool fetch_message(Lock& lock, Worker& worker, bool has_ended);
   [[nodiscard]] bool reads_here() const noexcept;
-  void note_idle_death();
+  enum class Before : std::uint8_t { ready, beginning, getting_anything };
+  void note_idle_death(Before what, std::int64_t started_ns, bool is_young);
+  void end_death_rows() noexcept;
+  [[nodiscard]] unsigned fatal_deaths() const noexcept;
   [[nodiscard]] static std::string title(const JobData& job, std::size_t item);
   [[nodiscard]] static Offered* first_live(Worker& worker) noexcept;
   void take_result(Worker& worker, const Record& record, const ResultHead& head, std::span<const std::byte> payload,
@@ -238,6 +264,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void add_worker(std::shared_ptr<Worker> worker);
   void start_missing(Lock& lock);
   [[nodiscard]] std::size_t missing() const;
+  [[nodiscard]] bool may_start() const;
   void stop_workers(bool by_force);
   void break_pool(Lock& lock, const std::exception_ptr& cause);
   /// `why` makes an exception for each job: its threads may change what they catch.
@@ -287,7 +314,9 @@ class Core : public std::enable_shared_from_this<Core> {
   base::UniqueFd keeper_bell_;
   std::condition_variable changed_;  ///< workers ended
   unsigned last_worker_ = 0;
-  unsigned idle_deaths_ = 0;      ///< in a row
+  DeathRow unready_deaths_;       ///< before they were ready, and none was in between
+  DeathRow unbegun_deaths_;       ///< before they began what they had been sent, and none finished anything in between
+  DeathRow young_deaths_;         ///< before they had begun anything, soon after they were ready or before that
   std::int64_t start_at_ns_ = 0;  ///< the next worker, not before
   std::int64_t kill_all_at_ns_ = kNoTime;
   Finalizer at_exit_;

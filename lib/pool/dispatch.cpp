@@ -274,6 +274,7 @@ Core::Given Core::send_message(Lock& lock, Worker& worker, JobData& job, const R
     return Given::unlocked;
   }
   Settlements failed;
+  job.decided += range.end - range.begin;
   for (std::size_t item = range.begin; item < range.end; ++item)
     failed.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = failure});
   settle(lock, failed);

@@ -52,6 +52,7 @@ struct JobData {
   bool is_queued = false;
   JobData* before = nullptr;
   JobData* after = nullptr;
+  std::size_t decided = 0;           ///< items of which it is known what becomes of them; some may not be settled yet
   std::exception_ptr unwanted = {};  ///< it was withdrawn or is being killed for this
   Worker* at = nullptr;              ///< of a single item: where it was offered last
   std::uint64_t at_seq = 0;
@@ -60,6 +61,8 @@ struct JobData {
   std::shared_ptr<detail::PoolJob> self = {};
   std::atomic<std::size_t> unsettled = 0;
 
+  /// It was submitted, and not all of it is decided. (`self` goes once all is, outside of the mutex.)
+  [[nodiscard]] bool is_open() const noexcept { return decided != items && self != nullptr; }
   [[nodiscard]] bool has_pending() const noexcept { return next < items || !returned.empty(); }
   [[nodiscard]] std::size_t begin_of(std::size_t item) const noexcept {
     return item == 0 || ends.empty() ? 0 : ends[item - 1];

@@ -232,6 +232,7 @@ void Core::fail_everything(Lock& lock, const std::function<std::exception_ptr()>
     std::exception_ptr& own = made[&job];
     if (own == nullptr) own = why();
     for (std::size_t item = begin; item < end; ++item) {
+      ++job.decided;
       ++finished_;
       ++failed_;
       all.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = own});
@@ -273,6 +274,7 @@ std::shared_ptr<Worker> Core::make_worker() {
                           .initializer = options_.initializer.call().bytes};
   worker->process =
       std::make_unique<Process>(std::move(options), run_worker, theirs, worker->desk_memory, hall_memory_, order);
+  worker->started_ns = Deadline::clock_ns();
   worker->process->start();
   theirs.connection.close();
   worker->pid = worker->process->pid().value_or(0);
@@ -295,8 +297,16 @@ std::size_t Core::missing() const {
   return target_ > staying ? target_ - staying : 0;
 }
 
+/// After two generations none of which got ready, one goes ahead, and the others wait for how it fares.
+bool Core::may_start() const {
+  return unready_deaths_.count() < 2 || std::ranges::none_of(*workers_, [](const auto& it) {
+           return !it->is_ready && !it->has_ended.load(std::memory_order_relaxed);
+         });
+}
+
 void Core::start_missing(Lock& lock) {
-  while (missing() != 0 && Deadline::clock_ns() >= start_at_ns_) {
+  while (missing() != 0 && may_start() && Deadline::clock_ns() >= start_at_ns_) {
+    const std::int64_t tried_ns = Deadline::clock_ns();
     ++starting_;
     lock.unlock();
     std::shared_ptr<Worker> worker;
@@ -315,8 +325,8 @@ void Core::start_missing(Lock& lock) {
       else end_if_done();
       ring_reader();
     } else {
-      note_idle_death();
-      if (idle_deaths_ > options_.max_idle_deaths) break_pool(lock, failure);
+      note_idle_death(Before::ready, tried_ns, true);
+      if (fatal_deaths() > options_.max_idle_deaths) break_pool(lock, failure);
     }
     changed_.notify_all();
   }
@@ -352,7 +362,7 @@ void Core::run_keeper() {
       for (const auto& worker : *workers_) worker->process->kill();
     }
     std::int64_t next = kill_all_at_ns_;
-    if (missing() != 0) next = std::min(next, start_at_ns_);
+    if (missing() != 0 && may_start()) next = std::min(next, start_at_ns_);
     entries.assign(1, {keeper_bell_.get(), POLLIN, 0});
     watched.clear();
     for (const auto& worker : *workers_) {

@@ -46,6 +46,54 @@ std::string spoken_rate(double rate) {
   return text.data();
 }
 
+std::string spoken_time(std::chrono::nanoseconds time) {
+  std::array<char, 32> text{};
+  const double s = std::chrono::duration<double>(time).count();
+  if (s >= 1) std::snprintf(text.data(), text.size(), "%.2f s", s);
+  else if (s >= 1e-3) std::snprintf(text.data(), text.size(), "%.2f ms", s * 1e3);
+  else std::snprintf(text.data(), text.size(), "%.1f us", s * 1e6);
+  return text.data();
+}
+
+/// "1 died", "2 workers"
+std::string spoken_count(std::uint64_t count, const char* of, const char* plural = "") {
+  return std::to_string(count) + " " + of + (count == 1 ? "" : plural);
+}
+
+int percent_busy(std::chrono::nanoseconds busy, std::chrono::nanoseconds waiting) {
+  const double all = std::chrono::duration<double>(busy + waiting).count();
+  return all > 0 ? static_cast<int>(std::lround(100 * std::chrono::duration<double>(busy).count() / all)) : 0;
+}
+
+/// What the workers did, since the pool began: narrower than any terminal.
+std::string table_of(const PoolInsight& now) {
+  constexpr std::size_t kMostWorkers = 8;
+  std::string out = "  worker       pid     tasks            busy     waiting         p50         p99\n";
+  std::chrono::nanoseconds busy{0};
+  std::chrono::nanoseconds waiting{0};
+  std::size_t shown = 0;
+  for (const WorkerInsight& one : now.workers) {
+    busy += one.busy;
+    waiting += one.waiting;
+    if (++shown > kMostWorkers) continue;
+    std::array<char, 128> line{};
+    std::snprintf(line.data(), line.size(), "%8u %9lld %9llu %10s %3d%% %11s %11s %11s\n", one.number,
+                  static_cast<long long>(one.pid), static_cast<unsigned long long>(one.tasks),
+                  spoken_time(one.busy).c_str(), percent_busy(one.busy, one.waiting), spoken_time(one.waiting).c_str(),
+                  spoken_time(one.p50).c_str(), spoken_time(one.p99).c_str());
+    out += line.data();
+  }
+  if (shown > kMostWorkers) out += "     and " + std::to_string(shown - kMostWorkers) + " more\n";
+  out += "  " + spoken_count(shown, "worker", "s") + ", " + std::to_string(percent_busy(busy, waiting)) + "% busy; " +
+         spoken_count(now.finished, "task", "s");
+  if (now.failed != 0) out += ", " + spoken_count(now.failed, "failed");
+  if (now.retried != 0) out += ", " + spoken_count(now.retried, "retried");
+  if (now.lost != 0) out += ", " + spoken_count(now.lost, "lost");
+  if (now.deaths != 0) out += "; " + spoken_count(now.deaths, "worker", "s") + " died";
+  if (now.recycled != 0) out += "; " + spoken_count(now.recycled, "worker", "s") + " recycled";
+  return out + "\n";
+}
+
 std::size_t columns() {
   winsize size{};
   constexpr std::size_t kUsual = 80;
@@ -69,12 +117,12 @@ void Meter::note(bool is_failure) {
   const std::size_t done = done_.fetch_add(1) + 1;
   constexpr std::size_t kSeldom = 64;  // a look at the clock costs more than the rest
   if (done % kSeldom != 0 && total_ >= kSeldom * kSeldom) return;
-  if (Deadline::clock_ns() >= next_ns_.load(std::memory_order_relaxed)) show(false);
+  if (Deadline::clock_ns() >= next_ns_.load(std::memory_order_relaxed)) show(false, nullptr);
 }
 
-void Meter::end() { show(true); }
+void Meter::end(const Figures& figures) { show(true, figures); }
 
-void Meter::show(bool is_last) {
+void Meter::show(bool is_last, const Figures& figures) {
   const std::lock_guard lock(mutex_);
   const std::int64_t now = Deadline::clock_ns();
   if (is_over_ || (!is_last && now < next_ns_.load(std::memory_order_relaxed))) return;
@@ -101,7 +149,12 @@ void Meter::show(bool is_last) {
   if (rate_ > 0)
     report.left = std::chrono::nanoseconds(
         static_cast<std::int64_t>(static_cast<double>(total_ - report.done) / rate_ * kSecond));
-  if (!progress_.callback()) return draw(report);
+  if (!progress_.callback()) {
+    std::string text = line_of(report);
+    if (is_last && figures) text += table_of(figures());
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    return;
+  }
   try {
     progress_.callback()(report);
   } catch (...) {
@@ -110,7 +163,7 @@ void Meter::show(bool is_last) {
   }
 }
 
-void Meter::draw(const ProgressReport& report) const {
+std::string Meter::line_of(const ProgressReport& report) const {
   std::string head = report.title.empty() ? "" : report.title + ": ";
   std::string tail = " " + std::to_string(report.done) + "/" + std::to_string(report.total);
   if (report.failed != 0) tail += ", " + std::to_string(report.failed) + " failed";
@@ -120,17 +173,13 @@ void Meter::draw(const ProgressReport& report) const {
   const double share = total_ == 0 ? 1 : static_cast<double>(report.done) / static_cast<double>(total_);
   std::array<char, 16> percent{};
   std::snprintf(percent.data(), percent.size(), "%3d%%", static_cast<int>(share * 100));
-  if (!is_terminal_) {
-    std::fprintf(stderr, "%s%s%s\n", head.c_str(), percent.data(), tail.c_str());
-    return;
-  }
+  if (!is_terminal_) return head + percent.data() + tail + "\n";
   constexpr std::size_t kLeast = 10;
   const std::size_t used = head.size() + tail.size() + 4 + 3;
   const std::size_t wide = std::max(columns() > used + kLeast ? columns() - used - 1 : 0, kLeast);
   const auto full = static_cast<std::size_t>(share * static_cast<double>(wide));
   const std::string bar = std::string(full, '#') + std::string(wide - full, '.');
-  std::fprintf(stderr, "\r%s%s [%s]%s\033[K%s", head.c_str(), percent.data(), bar.c_str(), tail.c_str(),
-               report.is_last ? "\n" : "");
+  return "\r" + head + percent.data() + " [" + bar + "]" + tail + "\033[K" + (report.is_last ? "\n" : "");
 }
 
 }  // namespace pool
@@ -146,14 +195,7 @@ std::string_view to_string(WorkerInsight::State state) noexcept {
 }
 
 std::ostream& operator<<(std::ostream& out, const PoolInsight& insight) {
-  const auto seconds = [](std::chrono::nanoseconds time) {
-    std::ostringstream text;
-    const double s = std::chrono::duration<double>(time).count();
-    if (s >= 1) text << std::fixed << std::setprecision(2) << s << " s";
-    else if (s >= 1e-3) text << std::fixed << std::setprecision(2) << s * 1e3 << " ms";
-    else text << std::fixed << std::setprecision(1) << s * 1e6 << " us";
-    return text.str();
-  };
+  const auto& seconds = pool::spoken_time;
   std::ostringstream all;
   all << "worker      pid  state       tasks  failed        busy     waiting         p50         p99\n";
   for (const WorkerInsight& one : insight.workers) {

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
+#include <string>
 
 #include "brood/pool_options.hpp"
 
@@ -19,12 +21,13 @@ class Meter {
   Meter& operator=(const Meter&) = delete;
   /// One more item is settled.
   void note(bool is_failure);
-  /// There will be no more.
-  void end();
+  /// There will be no more. Where it is shown, `figures` (null: none) are asked for and shown, too.
+  using Figures = std::function<PoolInsight()>;
+  void end(const Figures& figures);
 
  private:
-  void show(bool is_last);
-  void draw(const ProgressReport& report) const;
+  void show(bool is_last, const Figures& figures);
+  [[nodiscard]] std::string line_of(const ProgressReport& report) const;
   const Progress progress_;
   const std::size_t total_;
   const std::int64_t began_ns_;

@@ -27,6 +27,8 @@ constexpr std::int64_t kLongestDistrustNs = 1'000'000'000;
 /// A message that a worker is sending is waited for so long at a time.
 constexpr std::int64_t kMessageNs = 1'000'000;
 constexpr std::size_t kMostAtOnce = 128;
+/// Who dies idle so soon after it was ready may have died of itself.
+constexpr std::int64_t kYoungNs = 1'000'000'000;
 
 /// The pool for which this thread reads.
 thread_local constinit Core* t_reading = nullptr;
@@ -220,6 +222,8 @@ bool Core::read_from(Lock& lock, const std::shared_ptr<Worker>& from) {
       case Report::ready:
         worker.is_ready = true;
         worker.began_ns = Deadline::clock_ns();
+        unready_deaths_.end();
+        wake_keeper();  // who waited for how this one would fare
         break;
       case Report::broken: {
         Decoder in(payload);
@@ -284,7 +288,7 @@ void Core::take_result(Worker& worker, const Record& record, const ResultHead& h
   ++worker.finished;
   worker.busy_ns += head.duration_ns;
   worker.durations.add(head.duration_ns);
-  idle_deaths_ = 0;
+  end_death_rows();
   if (kind == Report::exception) ++worker.failed;
   if (task.job != nullptr) {
     JobData& job = *task.job;
@@ -301,6 +305,7 @@ void Core::take_result(Worker& worker, const Record& record, const ResultHead& h
         one.received = std::move(worker.received);
         one.chunk = std::move(worker.chunk);
       }
+      ++job.decided;
       ++finished_;
       if (kind == Report::exception) ++failed_;
       out.push_back(std::move(one));
@@ -347,7 +352,7 @@ void Core::settle(Lock& lock, Settlements& all) {
   all.clear();
   for (JobData* const data : over) {
     const std::shared_ptr<detail::PoolJob> job = std::exchange(data->self, nullptr);
-    if (data->meter) data->meter->end();
+    if (data->meter) data->meter->end([this] { return insight(); });
     job->ended();
   }
   lock.lock();
@@ -391,6 +396,7 @@ void Core::bury(Lock& lock, const std::shared_ptr<Worker>& dead) {
   ++workers_version_;
   Settlements settlements;
   bool was_busy = false;
+  bool was_sent_something = false;
   // From the last one on, so that the first is in front again.
   for (auto it = worker.offered.rbegin(); it != worker.offered.rend(); ++it) {
     if (it->job == nullptr) continue;
@@ -398,6 +404,7 @@ void Core::bury(Lock& lock, const std::shared_ptr<Worker>& dead) {
     const bool is_spared = worker.kill_seq != 0 && (worker.kill_seq != it->seq || worker.kill_item != it->next);
     const bool is_in_item = !is_spared && Core::is_in_item(worker, *it);
     was_busy = was_busy || is_in_item || is_spared;
+    was_sent_something = true;
     const Range rest{.begin = it->next + (is_in_item ? 1 : 0), .end = it->range.end, .attempt = it->range.attempt};
     if (rest.begin < rest.end) give_back(*it->job, rest);
     if (is_in_item) charge_death(worker, *it, settlements);
@@ -409,31 +416,50 @@ void Core::bury(Lock& lock, const std::shared_ptr<Worker>& dead) {
     ++recycled_;
   } else {
     ++deaths_;
-    if (was_busy || worker.finished != 0) idle_deaths_ = 0;
-    else if (state_ == State::running || state_ == State::closed) note_idle_death();
+    if (was_busy || worker.finished != 0) {
+      end_death_rows();
+    } else if (state_ == State::running || state_ == State::closed) {
+      note_idle_death(!worker.is_ready     ? Before::ready
+                      : was_sent_something ? Before::beginning
+                                           : Before::getting_anything,
+                      worker.started_ns, Deadline::clock_ns() - worker.began_ns < kYoungNs);
+    }
   }
   buried_.push_back(dead);
   wake_keeper();
-  if (idle_deaths_ > options_.max_idle_deaths) {
-    break_pool(
-        lock,
-        std::make_exception_ptr(WorkerDied(
-            std::to_string(idle_deaths_) + " workers in a row died before they had done anything, the last one (pid " +
-                std::to_string(worker.pid) + ") with exit code " + process::exit_text(worker.exit_code.value_or(0)),
-            worker.pid, worker.exit_code)));
+  if (fatal_deaths() > options_.max_idle_deaths) {
+    break_pool(lock,
+               std::make_exception_ptr(WorkerDied(
+                   std::to_string(fatal_deaths()) + " workers in a row died " +
+                       (worker.is_ready ? "before they began what they had been sent" : "before they were ready") +
+                       ", the last one (pid " + std::to_string(worker.pid) + ") with exit code " +
+                       process::exit_text(worker.exit_code.value_or(0)),
+                   worker.pid, worker.exit_code)));
   }
   dispatch(lock);
   settle(lock, settlements);
 }
 
-void Core::note_idle_death() {
-  ++idle_deaths_;
+/// Somebody may kill idle workers, as many and as often as he likes. That is no reason to give up; only what keeps workers from
+/// getting ready, or from beginning what they are sent, is: it will happen to the next one, too.
+void Core::note_idle_death(Before what, std::int64_t started_ns, bool is_young) {
+  const std::int64_t now = Deadline::clock_ns();
+  if (what == Before::ready) (void)unready_deaths_.add(started_ns, now);
+  if (what == Before::beginning) (void)unbegun_deaths_.add(started_ns, now);
+  if (!is_young || !young_deaths_.add(started_ns, now) || young_deaths_.count() < 2) return;
   constexpr std::int64_t kFirstPauseNs = 10'000'000;
   constexpr std::int64_t kLongestPauseNs = 1'000'000'000;
-  const std::int64_t pause =
-      idle_deaths_ == 1 ? 0 : std::min(kLongestPauseNs, kFirstPauseNs << std::min(idle_deaths_ - 2, 7U));
-  start_at_ns_ = std::max(start_at_ns_, Deadline::clock_ns() + pause);
+  const std::int64_t pause = std::min(kLongestPauseNs, kFirstPauseNs << std::min(young_deaths_.count() - 2, 7U));
+  start_at_ns_ = std::max(start_at_ns_, now + pause);
 }
+
+void Core::end_death_rows() noexcept {
+  unready_deaths_.end();
+  unbegun_deaths_.end();
+  young_deaths_.end();
+}
+
+unsigned Core::fatal_deaths() const noexcept { return std::max(unready_deaths_.count(), unbegun_deaths_.count()); }
 
 void Core::charge_death(Worker& worker, const Offered& task, Settlements& out) {
   JobData& job = *task.job;
@@ -460,6 +486,7 @@ void Core::charge_death(Worker& worker, const Offered& task, Settlements& out) {
       break;
   }
   if (!lost.failed) lost.failed = std::make_exception_ptr(CancelledError(what + " was cancelled"));
+  ++job.decided;
   ++finished_;
   ++failed_;
   out.push_back(std::move(lost));

@@ -14,6 +14,7 @@
 #include "brood/domain.hpp"
 #include "brood/error.hpp"
 #include "os/function_id.hpp"
+#include "os/membarrier.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "os/reap.hpp"
@@ -50,7 +51,12 @@ std::unique_ptr<detail::UnpackedCall> prepare(Received received, int socket, Ori
   if (!order.domain.empty()) set_domain_directory(order.domain);
   inherit_start_method(order.start_method);
   inherit_legacies(std::move(order.legacies));
-  if (current().daemon) end_with_parent();
+  if (current().daemon) {
+    // Before there is a second thread: from then on the kernel takes a grace period for it (5 to 20 ms), and whoever opens a
+    // Connection needs it. A kernel that cannot is found out there.
+    (void)os::join_barriers();
+    end_with_parent();
+  }
   if (was_forked) run_hooks_after_fork();
   if (order.call.empty()) return nullptr;
   return detail::unpack_call(order.call);

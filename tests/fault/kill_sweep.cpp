@@ -82,6 +82,7 @@ Operations all_operations() {
   add_shared_operations(all);
   add_container_operations(all);
   add_lifetime_operations(all);
+  add_pool_operations(all);
   add_domain_operations(all);
   return all;
 }

@@ -98,6 +98,7 @@ void add_shared_operations(Operations& all);
 void add_container_operations(Operations& all);
 void add_lifetime_operations(Operations& all);
 void add_wait_operations(Operations& all);
+void add_pool_operations(Operations& all);
 void add_domain_operations(Operations& all);
 
 template <class S, class... Arguments>

@@ -177,6 +177,69 @@ TEST_F(PoolCrash, IdleWorkersMayBeKilledAtAnyTime) {
   }
 }
 
+class PoolCrashEvery : public EveryPool {};
+
+std::vector<pid_t> pids_of(const Pool& pool) {
+  std::vector<pid_t> out;
+  for (const auto& worker : pool.insight().workers) out.push_back(static_cast<pid_t>(worker.pid));
+  return out;
+}
+
+TEST_P(PoolCrashEvery, AllIdleWorkersMayBeKilledAtOnce) {
+  constexpr std::size_t kWorkers = 32;
+  brood::PoolOptions options = by(GetParam());
+  options.max_idle_deaths = 1;  // fewer than rounds, and far fewer than deaths
+  Pool pool(kWorkers, options);
+  for (int round = 0; round < 3; ++round) {
+    // They are idle and have done nothing, nor was anything done since the last round.
+    wait_until([&] {
+      const auto workers = pool.insight().workers;
+      return workers.size() == kWorkers && std::ranges::all_of(workers, [](const auto& worker) {
+               return worker.state == brood::WorkerInsight::State::idle;
+             });
+    });
+    for (const pid_t pid : pids_of(pool)) ::kill(pid, SIGKILL);
+    wait_until([&] { return pool.insight().deaths == kWorkers * static_cast<std::size_t>(round + 1); });
+  }
+  std::vector<int> items(200);
+  std::iota(items.begin(), items.end(), 0);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(pool.map([](int x) { return x; }, items), items);
+    for (const pid_t pid : pids_of(pool)) ::kill(pid, SIGKILL);
+  }
+  EXPECT_EQ(pool.map([](int x) { return x; }, items), items);
+  EXPECT_EQ(pool.insight().lost, 0U);
+}
+
+TEST_P(PoolCrashEvery, AllWorkersMayBeKilledWhileTheyStart) {
+  constexpr std::size_t kWorkers = 16;
+  brood::PoolOptions options = by(GetParam());
+  Pipe gate;
+  options.initializer = {[](const std::string& reader) { process_test::await(reader); }, gate.reader()};
+  options.max_idle_deaths = 1;
+  Pool pool(kWorkers, options);
+  for (const pid_t pid : pids_of(pool)) ::kill(pid, SIGKILL);
+  wait_until([&] { return pool.insight().deaths == kWorkers; });
+  gate.let_go(kWorkers);
+  EXPECT_EQ(pool.map(square, {1, 2, 3}), (std::vector{1, 4, 9}));
+  wait_until([&] { return pool.insight().workers.size() == kWorkers; });
+}
+
+INSTANTIATE_FOR_EVERY_POOL(PoolCrashEvery);
+
+TEST_F(PoolCrash, OfManyWorkersThatCannotGetReadyOneGoesAhead) {
+  constexpr unsigned kWorkers = 8;
+  brood::PoolOptions options;
+  options.initializer = {[] { std::_Exit(5); }};
+  options.max_idle_deaths = 4;
+  Pool pool(kWorkers, options);
+  EXPECT_THROW((void)pool.apply(square, 1), brood::PoolBroken);
+  // Two generations of all, in which each may be counted once, then one at a time. One that dies while its own generation is
+  // being started begins the next one: so these are bounds.
+  EXPECT_GE(pool.insight().deaths, 5U);
+  EXPECT_LE(pool.insight().deaths, 2 * kWorkers + 3);
+}
+
 TEST_F(PoolCrash, RetriesCountEachFailureThatTheyAreFor) {
   Pool pool(2);
   brood::Atomic<int> left(2);
@@ -342,6 +405,30 @@ TEST_F(PoolCrash, CancelTakesBackWhatHasNotBegunAndStopsWhatHas) {
   Pool other(1);
   auto others = other.submit(square, 1);
   EXPECT_THROW((void)pool.cancel(others), brood::UsageError);
+}
+
+// Either nothing of it is done, or all of it is: nobody is told "no" and finds it cancelled.
+TEST_F(PoolCrash, CancellingAMapTakesAllOfItOrNothing) {
+  Pool pool(2);
+  int taken_back = 0;
+  int too_late = 0;
+  for (int round = 0; round < 30000; ++round) {
+    const std::vector<int> items(4, round % 1000);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::nanoseconds(round % 300 * 200);
+    auto all = pool.map_async(square, items, {.chunk_size = 1});
+    // More and less time for the workers to wake up and begin something.
+    while (std::chrono::steady_clock::now() < until) {}
+    if (all.cancel()) {
+      ++taken_back;
+      ASSERT_TRUE(all.cancelled());
+      ASSERT_THROW((void)all.get(), brood::CancelledError);
+    } else {
+      ++too_late;
+      ASSERT_EQ(all.get(), std::vector(4, items[0] * items[0]));
+    }
+  }
+  std::printf("%d taken back, %d too late\n", taken_back, too_late);
+  EXPECT_NE(too_late, 0);
 }
 
 int until_asked(const std::string& writer) {

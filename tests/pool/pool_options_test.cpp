@@ -188,8 +188,32 @@ TEST_F(PoolOptionsTest, WhereThereIsNoTerminalProgressIsLines) {
   pool.join();
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_EQ(said.substr(0, 18), "squares: 100% 2/2,") << said;
-  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1);
+  // That line, a head, the worker, the sum.
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 4) << said;
+  EXPECT_NE(said.find("  worker       pid     tasks            busy     waiting         p50         p99\n"),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("\n  1 worker, "), std::string::npos) << said;
+  EXPECT_NE(said.find("% busy; 2 tasks\n"), std::string::npos) << said;
   EXPECT_EQ(said.find('\r'), std::string::npos);
+}
+
+TEST_F(PoolOptionsTest, TheFiguresOfManyWorkersAreShort) {
+  Pool pool(10);
+  const auto fail_or_die = [](int n) {
+    if (n == 1) throw std::runtime_error("one");
+    if (n == 2) die(Death::kill);
+  };
+  testing::internal::CaptureStderr();
+  (void)pool.map_outcomes(fail_or_die, std::vector{0, 1, 2, 3}, {.progress = true});
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("100% 4/4, 2 failed"), std::string::npos) << said;
+  EXPECT_NE(said.find("% busy; 4 tasks, 2 failed, 1 lost; 1 worker died\n"), std::string::npos) << said;
+  // Of ten workers, or of nine if the dead one was not replaced yet.
+  EXPECT_TRUE(said.find("     and 2 more\n") != std::string::npos ||
+              said.find("     and 1 more\n") != std::string::npos)
+      << said;
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 12) << said;
 }
 
 TEST_F(PoolOptionsTest, OnATerminalProgressIsABar) {
@@ -208,13 +232,19 @@ TEST_F(PoolOptionsTest, OnATerminalProgressIsABar) {
     pool.join();
     ASSERT_EQ(::dup2(saved.get(), 2), 2);
   }
-  std::array<char, 1024> said{};
-  const ssize_t size = ::read(master.get(), said.data(), said.size());
-  ASSERT_GT(size, 0);
-  const std::string text(said.data(), static_cast<std::size_t>(size));
+  // A terminal hands out what was written in pieces.
+  std::string text;
+  while (text.find("2 tasks") == std::string::npos) {
+    std::array<char, 1024> said{};
+    const ssize_t size = ::read(master.get(), said.data(), said.size());
+    ASSERT_GT(size, 0) << text;
+    text.append(said.data(), static_cast<std::size_t>(size));
+  }
   EXPECT_EQ(text[0], '\r');
   EXPECT_NE(text.find("100% [####"), std::string::npos) << text;
   EXPECT_NE(text.find("2/2"), std::string::npos) << text;
+  EXPECT_NE(text.find("\033[K\r\n  worker       pid "), std::string::npos) << text;
+  EXPECT_NE(text.find("\r\n  1 worker, "), std::string::npos) << text;
 }
 
 }  // namespace

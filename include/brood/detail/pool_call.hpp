@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <tuple>
 #include <type_traits>
@@ -61,23 +62,6 @@ struct PoolCall {
   using Parameters = typename Split<All>::Parameters;
 };
 
-template <class F, class... Args>
-constexpr bool require_pool_target() {
-  using Pointer = typename PoolTarget<F>::Pointer;
-  if constexpr (require_target<Pointer>()) {
-    using All = typename CallOf<Pointer, Args...>::Parameters;
-    constexpr bool kFits = []<class... P>(TypeList<P...>) {
-      return sizeof...(P) == sizeof...(Args) || sizeof...(P) == sizeof...(Args) + 1;
-    }(All{});
-    static_assert(kFits,
-                  "brood: the number of arguments differs from the number of the task's parameters (one more is the "
-                  "worker's state; default arguments do not travel; starmap takes tuples apart, map does not)");
-    return kFits;
-  } else {
-    return false;
-  }
-}
-
 /// For a generic lambda: how it takes what was decoded (as unpack_typed).
 template <class Pointer, class List>
 struct PoolPassed {
@@ -100,21 +84,108 @@ template <class F, class... Args>
 using PoolParameters =
     typename PoolPassed<typename PoolTarget<F>::Pointer, typename PoolCall<F, Args...>::Parameters>::type;
 
+/// Stands for the result of a call that was refused, so that what is done with it is no further error.
+struct Refused {
+  template <class T>
+  operator T() const;  // NOLINT(google-explicit-constructor)
+  [[nodiscard]] Refused get() const;
+  [[nodiscard]] Refused* begin() const;
+  [[nodiscard]] Refused* end() const;
+};
+
+template <class F, class... Args>
+struct InvokedOr {
+  using type = Refused;
+};
+template <class F, class... Args>
+requires(std::is_invocable_v<F, Args...>) struct InvokedOr<F, Args...> {
+  using type = std::invoke_result_t<F, Args...>;
+};
 template <class Pointer, class State, class List>
 struct PoolResultOf;
 template <class Pointer, class State, class... P>
-struct PoolResultOf<Pointer, State, TypeList<P...>> {
-  using type = std::invoke_result_t<Pointer&, State&, P...>;
-};
+struct PoolResultOf<Pointer, State, TypeList<P...>> : InvokedOr<Pointer&, State&, P...> {};
 template <class Pointer, class... P>
-struct PoolResultOf<Pointer, void, TypeList<P...>> {
-  using type = std::invoke_result_t<Pointer&, P...>;
-};
-/// What F(args…) gives here.
+struct PoolResultOf<Pointer, void, TypeList<P...>> : InvokedOr<Pointer&, P...> {};
+/// What F(args…) gives here; Refused if it cannot be called like that.
 template <class F, class... Args>
 using pool_result_t =
     std::remove_cvref_t<typename PoolResultOf<typename PoolTarget<F>::Pointer, typename PoolCall<F, Args...>::State,
                                               PoolParameters<F, Args...>>::type>;
+
+template <class F, class... Args>
+constexpr bool require_pool_target() {
+  using Pointer = typename PoolTarget<F>::Pointer;
+  if constexpr (require_target<Pointer>()) {
+    using All = typename CallOf<Pointer, Args...>::Parameters;
+    constexpr bool kFits = []<class... P>(TypeList<P...>) {
+      return sizeof...(P) == sizeof...(Args) || sizeof...(P) == sizeof...(Args) + 1;
+    }(All{});
+    static_assert(kFits,
+                  "brood: the number of arguments differs from the number of the task's parameters (one more is the "
+                  "worker's state; default arguments do not travel; starmap takes tuples apart, map does not)");
+    if constexpr (kFits) {
+      constexpr bool kTravels = []<class... P>(TypeList<P...>) {
+        return (require_parameter<P>() && ...);
+      }(PoolParameters<F, Args...>{});
+      constexpr bool kCallable = !std::is_same_v<pool_result_t<F, Args...>, Refused>;
+      static_assert(!kTravels || kCallable, "brood: the target cannot be called with these arguments");
+      return kTravels && kCallable;
+    } else {
+      return false;
+    }
+  } else {
+    return false;
+  }
+}
+
+template <class R>
+constexpr bool require_task_result() {
+  if constexpr (std::is_void_v<R>) return true;
+  else {
+    static_assert(!std::is_pointer_v<R>,
+                  "brood: the task returns a pointer into the worker's memory; return the value that it points to");
+    static_assert(
+        std::is_pointer_v<R> || Transferable<R>,
+        "brood: the task returns a type that cannot travel (brood/serialize.hpp says what can); give the pool "
+        "a lambda that makes a value of it");
+    return Transferable<R>;
+  }
+}
+
+template <class Range>
+constexpr bool require_items() {
+  static_assert(std::ranges::input_range<Range>,
+                "brood: the items of a map are no range: pass a container, a view, a generator, or {1, 2, 3}; for one "
+                "call there is submit(f, x)");
+  return std::ranges::input_range<Range>;
+}
+template <class Range>
+struct ItemOf {
+  using type = int;  // whatever: it was refused
+};
+template <std::ranges::input_range Range>
+struct ItemOf<Range> {
+  using type = std::ranges::range_reference_t<Range>;
+};
+template <class Range>
+using item_reference_t = typename ItemOf<Range>::type;
+
+template <class Item>
+inline constexpr bool kIsTuple = requires {
+  std::tuple_size<std::remove_cvref_t<Item>>::value;
+};
+template <class Item>
+constexpr std::size_t star_size() {
+  if constexpr (kIsTuple<Item>) return std::tuple_size_v<std::remove_cvref_t<Item>>;
+  else return 0;
+}
+template <class Item>
+constexpr bool require_tuple() {
+  static_assert(kIsTuple<Item>,
+                "brood: starmap takes items that are tuples, pairs or arrays, whose parts are the arguments");
+  return kIsTuple<Item>;
+}
 
 template <class F, class... A>
 decltype(auto) call_pool_target(const void* target, A&&... args) {

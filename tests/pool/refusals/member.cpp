@@ -1,0 +1,6 @@
+// refused: the target is a pointer to a member
+#include "brood/pool.hpp"
+struct Thing {
+  int f() const { return 1; }
+};
+void test(brood::Pool& pool) { (void)pool.submit<&Thing::f>(Thing{}); }

@@ -1,0 +1,4 @@
+// refused: the items of a map are no range
+#include "brood/pool.hpp"
+int f(int);
+void test(brood::Pool& pool) { (void)pool.map(f, 7); }

@@ -1,0 +1,3 @@
+// refused: the target is not callable
+#include "brood/pool.hpp"
+void test(brood::Pool& pool) { (void)pool.submit(7, 1); }

@@ -1,0 +1,4 @@
+// refused: an argument cannot be converted to the type of the target's parameter
+#include "brood/pool.hpp"
+int f(int);
+void test(brood::Pool& pool) { (void)pool.map(f, std::vector<std::string>{"text"}); }
