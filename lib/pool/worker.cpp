@@ -17,6 +17,7 @@
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
 #include "os/function_id.hpp"
+#include "os/not_instrumented.hpp"
 #include "os/thrown_from.hpp"
 #include "pool/desk.hpp"
 #include "pool/task_now.hpp"
@@ -163,8 +164,7 @@ void Worker::report(Report kind, const Record& about, std::int64_t duration_ns, 
   ring();
 }
 
-/// The unwinding at a thread's end (pthread_exit) brings no object: the reference that catches it is null.
-[[gnu::no_sanitize("null"), gnu::noinline]] bool Worker::make_state() {
+BROOD_CATCHES_FORCED_UNWIND bool Worker::make_state() {
   if (!order_.initializer.empty()) {
     try {
       os::call_and_note_throw(
@@ -270,9 +270,10 @@ std::uint64_t Worker::grown(std::int64_t now) {
   return grown_bytes_;
 }
 
-/// The result is in out_. (The attribute: see make_state().)
-[[gnu::no_sanitize("null"), gnu::noinline]] std::shared_ptr<const void> Worker::invoke(
-    const Function& function, std::span<const std::byte> arguments, Report& kind) {
+/// The result is in out_.
+BROOD_CATCHES_FORCED_UNWIND std::shared_ptr<const void> Worker::invoke(const Function& function,
+                                                                       std::span<const std::byte> arguments,
+                                                                       Report& kind) {
   struct Call {
     const Function& function;
     void* state;

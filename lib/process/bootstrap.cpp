@@ -15,6 +15,7 @@
 #include "brood/error.hpp"
 #include "os/function_id.hpp"
 #include "os/membarrier.hpp"
+#include "os/not_instrumented.hpp"
 #include "os/process_identity.hpp"
 #include "os/program.hpp"
 #include "os/reap.hpp"
@@ -83,8 +84,7 @@ void report_unfinished_target() noexcept {
   std::fflush(stderr);
 }
 
-/// The unwinding at a thread's end brings no object: that reference is null.
-[[gnu::no_sanitize("null"), gnu::noinline]] void run(detail::UnpackedCall& call, int socket) {
+BROOD_CATCHES_FORCED_UNWIND void run(detail::UnpackedCall& call, int socket) {
   os::ThrownFrom from;
   try {
     os::call_and_note_throw([](void* ready) { (*static_cast<detail::UnpackedCall*>(ready))(); }, &call, from);

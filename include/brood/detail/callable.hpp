@@ -210,7 +210,11 @@ void encode_argument(Encoder& out, A&& argument) {
   using Stored = std::remove_cvref_t<P>;
   if constexpr (require_parameter<P>() && require_argument<Stored, A>()) {
     if constexpr (std::is_same_v<std::remove_cvref_t<A>, Stored>) detail::encode(out, std::as_const(argument));
-    else if constexpr (std::is_convertible_v<A&&, Stored>) {
+    else if constexpr (std::is_integral_v<Stored> && std::is_integral_v<std::remove_cvref_t<A>> &&
+                       sizeof(argument) <= sizeof(Stored)) {
+      // f(1) for an unsigned parameter is no reason for a warning (clang's -Wsign-conversion) in here.
+      detail::encode(out, static_cast<Stored>(argument));
+    } else if constexpr (std::is_convertible_v<A&&, Stored>) {
       const Stored converted = std::forward<A>(argument);
       detail::encode(out, converted);
     } else {
