@@ -16,6 +16,7 @@
 #include "brood/process.hpp"
 #include "brood/relatives.hpp"
 #include "manager/link.hpp"
+#include "manager/pool_order.hpp"
 #include "manager/server.hpp"
 #include "os/thrown_from.hpp"
 #include "process/current.hpp"
@@ -126,6 +127,15 @@ ProxyCore ManagerFace::host(const std::string& type, const PackedCall& construct
   request.out().bin(constructor.bytes);
   request.out().boolean(is_concurrent);
   return request.reference(type);
+}
+
+ProxyCore ManagerFace::make_pool(std::optional<std::int64_t> workers, const ManagedPoolOptions& options) {
+  Request request(*this, "make");
+  request.out().array_header(3);
+  request.out().str("Pool");
+  request.out().str(PoolProxy::type());
+  manager::PoolOrder::write(request.out(), workers, options);
+  return request.reference(PoolProxy::type());
 }
 
 void ManagerFace::publish(const std::string& name, const ProxyCore& proxy) {

@@ -171,10 +171,11 @@ bool Core::join(Deadline deadline) {
                              done);
 }
 
-void Core::resize(std::size_t count) {
+void Core::resize(std::int64_t count) {
+  const std::size_t wanted = checked_count(count, "Pool::resize()");
   Lock lock(mutex_);
   check_running_locked();
-  target_ = count;
+  target_ = wanted;
   std::size_t staying = 0;
   for (const auto& it : *workers_) staying += it->is_surplus ? 0 : 1;
   // Idle ones first.
