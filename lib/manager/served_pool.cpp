@@ -287,13 +287,15 @@ class ServedPool final : public Served {
       do require_client(*call.session);
       while (!core->wait(*box, Deadline::never().capped(kLookNs)));
     }
-    std::vector<Box::Parcel> parcels = box->take(kBatchBytes);
+    const std::uint64_t longest = call.session->longest_answer();
+    std::vector<Box::Parcel> parcels =
+        box->take(static_cast<std::size_t>(std::min<std::uint64_t>(longest, kBatchBytes)));
     call.out.array_header(parcels.size());
     for (Box::Parcel& it : parcels) {
-      if (it.value.bytes.size() + kAnswerBytes > call.session->longest_answer()) {
+      if (it.value.bytes.size() + kAnswerBytes > longest) {
         const NoSpace why("the result of a task has " + std::to_string(it.value.bytes.size()) +
-                              " bytes, and its process takes messages of at most " +
-                              std::to_string(call.session->longest_answer()) + " bytes (max_message)",
+                              " bytes, and its process takes messages of at most " + std::to_string(longest) +
+                              " bytes (max_message)",
                           EMSGSIZE);
         it.word = PoolWord::exception;
         it.value = take_blob(objects_, encoded(std::make_exception_ptr(why)));

@@ -170,7 +170,9 @@ class PoolForms {
   /// Figures of this moment.
   [[nodiscard]] PoolInsight insight() const { return body()->insight(); }
   /// `<Pool running workers=4 queued=0>`
-  friend std::ostream& operator<<(std::ostream& out, const Self& pool) { return print(out, pool.body_or_null()); }
+  friend std::ostream& operator<<(std::ostream& out, const Self& pool) {
+    return print(out, static_cast<const PoolForms&>(pool).body_or_null());
+  }
 
  protected:
   PoolForms() = default;
@@ -293,6 +295,9 @@ class PoolForms {
   }
 
   [[nodiscard]] std::shared_ptr<PoolBody> body() const { return static_cast<const Self&>(*this).body(); }
+  [[nodiscard]] std::shared_ptr<PoolBody> body_or_null() const {
+    return static_cast<const Self&>(*this).body_or_null();
+  }
 };
 
 template <class P>
