@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <utility>
 
 #include "brood/detail/call_line.hpp"
@@ -106,8 +107,13 @@ void FarPool::submit(pool::JobData& job) {
   } catch (...) {
     std::shared_ptr<detail::PoolJob> dropped;
     const std::lock_guard lock(state.mutex);
-    if (state.open.erase(number) != 0) dropped = std::exchange(job.self, nullptr);
-    state.closed.notify_all();
+    // Unless lose() is telling it already, at the death of the server.
+    const auto it = state.open.find(number);
+    if (it != state.open.end() && std::ranges::none_of(it->second.settled, std::identity())) {
+      dropped = std::exchange(job.self, nullptr);
+      state.open.erase(it);
+      state.closed.notify_all();
+    }
     throw;
   }
   job.bytes = {};
@@ -190,16 +196,20 @@ bool FarPool::wait(pool::JobData& job, detail::PoolAwaited& what, Deadline deadl
 void FarPool::ask_for_results(std::uint64_t box, std::shared_ptr<detail::Conversation> conversation) {
   try {
     if (!conversation) conversation = std::make_shared<detail::Conversation>(pool_.link());
-    const auto batch = std::make_shared<Batch>(shared_from_this(), box, conversation);
-    batch->when_settled([self = shared_from_this(), batch] {
-      if (const std::exception_ptr error = batch->error()) self->lose(batch->box(), error);
-    });
+  } catch (...) {
+    return lose(box, std::current_exception());
+  }
+  const auto batch = std::make_shared<Batch>(shared_from_this(), box, conversation);
+  batch->when_settled([self = shared_from_this(), batch] {
+    if (const std::exception_ptr error = batch->error()) self->lose(batch->box(), error);
+  });
+  try {
     detail::CallRequest request(conversation->line(), pool_.object(), {.name = "results"});
     request.arguments().array_header(1);
     request.arguments().uint(box);
     request.begin(batch);
   } catch (...) {
-    lose(box, std::current_exception());
+    (void)batch->fail(std::current_exception());
   }
 }
 

@@ -55,6 +55,7 @@ struct ServerOrder {
 
 /// The target of the server's process. Its first message: its address, or what was thrown.
 void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& order) {
+  process::let_daemon_have_children();  // workers of pools: they end with it
   ::signal(SIGINT, SIG_IGN);  // a key pressed at the terminal is for the program to understand, which shuts us down
   // Each client costs some descriptors. The limit is low for programs that use select(), which this process does not.
   if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -544,6 +544,21 @@ TEST_F(ManagedPoolOnce, WrongUseIsRefusedAndThePoolGoesOn) {
   EXPECT_EQ(theirs.get(), 1);
 }
 
+TEST_F(ManagedPoolOnce, TheServerMayBeADaemonOrThisProcess) {
+  brood::Manager daemon({.process = {.daemon = true}});
+  EXPECT_EQ(daemon.pool(2).map(square, numbers(10)), squares(10));
+  brood::ManagerServer here;
+  std::thread serving([&] { here.serve_forever(); });
+  {
+    brood::ManagerClient client(here.address());
+    const PoolProxy pool = client.pool(2);
+    EXPECT_EQ(pool.map(square, numbers(10)), squares(10));
+    EXPECT_NE(pool.apply(worker_pid), ::getpid());
+  }
+  here.stop();
+  serving.join();
+}
+
 TEST_F(ManagedPoolOnce, WhatIsTooLongIsRefusedAndTheRestComes) {
   brood::Manager narrow({.max_message = 100'000});
   const PoolProxy pool = narrow.pool(1);
