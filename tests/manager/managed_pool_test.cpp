@@ -9,6 +9,7 @@
 #include <future>
 #include <list>
 #include <numeric>
+#include <random>
 #include <set>
 #include <sstream>
 #include <string>
@@ -20,6 +21,7 @@
 #include "manager/manager_support.hpp"
 #include "manager/pool_order.hpp"
 #include "manager/strangers.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -514,6 +516,134 @@ TEST_P(ManagedPool, ShutdownWithTasksUnderWayHangsNobody) {
   EXPECT_THROW(runs.get(), brood::Error);
   EXPECT_THROW((void)pool.submit(square, 1), brood::ManagerDied);
   expect_ends(workers);
+}
+
+// --- chaos -----------------------------------------------------------------------------------------------------------------
+
+int may_die(int x) {
+  if (x % 50 == 49) die(SIGKILL);
+  return x * x;
+}
+/// Every item of every map has its result, or died as it was told to, or was hit.
+void live(const PoolProxy& pool, const brood::EventProxy& end, unsigned seed) {
+  std::mt19937 random(seed);
+  try {
+    while (!end.is_set()) {
+      const int count = static_cast<int>(random() % 120);
+      switch (random() % 3) {
+        case 0: {
+          const auto outcomes = pool.map_outcomes(may_die, numbers(count), {.chunk_size = 7});
+          for (int i = 0; i < count; ++i) {
+            const auto& one = outcomes[static_cast<std::size_t>(i)];
+            if (one) SCENARIO_CHECK(*one == i * i && i % 50 != 49);
+            else SCENARIO_CHECK(brood::detail::exception_matches<brood::WorkerDied>(one.error()));
+          }
+          break;
+        }
+        case 1: {
+          auto stream = pool.imap(square, numbers(count), {.look_ahead = 20, .retry = {.times = 1000}});
+          for (int i = 0; i < count / 2; ++i) SCENARIO_CHECK(stream.next() == i * i);
+          break;  // and the rest is left
+        }
+        default: {
+          Future<int> one = pool.submit({.retry = {.times = 1000}}, square, count);
+          Future<int> other = pool.submit({.retry = {.times = 1000}}, square, 3);
+          if (!other.cancel()) SCENARIO_CHECK(other.get() == 9);
+          SCENARIO_CHECK(one.get() == count * count);
+        }
+      }
+    }
+  } catch (const brood::ManagerDied&) {
+    return;
+  }
+}
+
+class ManagedPoolChaos : public ManagedPoolOnce {
+ protected:
+  std::unique_ptr<brood::Process> client() {
+    auto made = std::make_unique<brood::Process>(live, pool, end, static_cast<unsigned>(random()));
+    made->start();
+    return made;
+  }
+  const unsigned seed = std::random_device()();
+  std::mt19937 random{seed};
+  PoolProxy pool = manager.pool(3, {.max_idle_deaths = 1'000'000});
+  brood::EventProxy end = manager.event();
+  std::vector<std::unique_ptr<brood::Process>> clients;
+};
+
+TEST_F(ManagedPoolChaos, ClientsAndWorkersAreKilledWhereverTheyAre) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  constexpr int kKills = SUPPORT_SANITIZED ? 20 : 80;
+  for (int i = 0; i < 4; ++i) clients.push_back(client());
+  for (int kill = 0; kill < kKills; ++kill) {
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 15'000));
+    const auto workers = workers_of(pool);
+    if (random() % 2 == 0 && !workers.empty()) {
+      ::kill(static_cast<pid_t>(workers[random() % workers.size()]), SIGKILL);
+      continue;
+    }
+    auto& victim = clients[random() % clients.size()];
+    victim->kill();
+    victim->join();
+    ASSERT_EQ(victim->exitcode(), -SIGKILL) << "it had ended before";
+    victim = client();
+  }
+  end.set();
+  for (auto& it : clients) {
+    it->join();
+    EXPECT_EQ(it->exitcode(), 0);
+  }
+  until([&] { return pool.insight().queued == 0; });
+  EXPECT_EQ(pool.map(square, numbers(100), {.retry = {.times = 1000}}), squares(100));
+  pool.close();
+  pool.join();
+}
+
+TEST_F(ManagedPoolChaos, TheServerIsKilledAtAnyMomentAndEveryFutureIsTold) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  for (int round = 0; round < (SUPPORT_SANITIZED ? 5 : 30); ++round) {
+    brood::Manager victim;
+    const PoolProxy many = victim.pool(2);
+    std::vector<Future<int>> open;
+    std::vector<Future<std::vector<int>>> maps;
+    std::atomic<bool> is_over = false;
+    std::thread other([&] {
+      try {
+        for (;;) SCENARIO_CHECK(many.apply(square, 4) == 16);
+      } catch (const brood::ManagerDied&) {
+        is_over = true;
+      }
+    });
+    const auto when = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 20'000);
+    std::thread killer([&] {
+      std::this_thread::sleep_until(when);
+      ::kill(static_cast<pid_t>(*victim.pid()), SIGKILL);
+    });
+    try {
+      for (;;) {
+        open.push_back(many.submit(square, 5));
+        maps.push_back(many.map_async(square, numbers(50)));
+      }
+    } catch (const brood::ManagerDied&) {
+      other.join();
+    }
+    killer.join();
+    for (const auto& one : open) {
+      if (const auto error = one.exception()) {
+        EXPECT_TRUE(brood::detail::exception_matches<brood::ManagerDied>(error));
+      } else {
+        EXPECT_EQ(one.get(), 25);
+      }
+    }
+    for (const auto& one : maps) {
+      if (one.exception()) continue;
+      EXPECT_EQ(one.get(), squares(50));
+    }
+    EXPECT_TRUE(is_over);
+    victim.join();
+  }
+  end.set();
 }
 
 // --- wrong use -------------------------------------------------------------------------------------------------------------

@@ -177,9 +177,9 @@ class PoolForms {
  protected:
   PoolForms() = default;
   PoolForms(const PoolForms&) = default;
-  PoolForms(PoolForms&&) = default;
+  PoolForms(PoolForms&&) noexcept = default;
   PoolForms& operator=(const PoolForms&) = default;
-  PoolForms& operator=(PoolForms&&) = default;
+  PoolForms& operator=(PoolForms&&) noexcept = default;
   ~PoolForms() = default;
 
  private:
