@@ -100,31 +100,39 @@ void FarPool::submit(pool::JobData& job) {
     job.sent_as = number;
     job.sent_by = state.owner;
     job.open();
-    state.open.emplace(number, Open{&job, std::vector<bool>(job.items)});
+    state.open.emplace(number, Open{job.self, &job, std::vector<bool>(job.items)});
   }
   try {
     send(job, box, number);
   } catch (...) {
-    std::shared_ptr<detail::PoolJob> dropped;
-    const std::lock_guard lock(state.mutex);
-    // Unless lose() is telling it already, at the death of the server.
-    const auto it = state.open.find(number);
-    if (it != state.open.end() && std::ranges::none_of(it->second.settled, std::identity())) {
-      dropped = std::exchange(job.self, nullptr);
-      state.open.erase(it);
-      state.closed.notify_all();
-    }
+    give_up(state, number);
     throw;
   }
   job.bytes = {};
   bool asks = false;
   {
     const std::lock_guard lock(state.mutex);
-    if (state.box != box) return;  // the conversation about these results has failed, and so has this job
-    state.awaited += static_cast<std::int64_t>(job.items);
-    if (state.awaited > 0 && !state.is_asking) asks = state.is_asking = true;
+    const auto it = state.open.find(number);
+    if (it == state.open.end() || state.box != box) return;  // it is done; or lose() tells it
+    it->second.is_sent = true;
+    ++state.awaited;
+    asks = !std::exchange(state.is_asking, true);
   }
   if (asks) ask_for_results(box, nullptr);
+}
+
+/// It could not be sent, as far as anybody knows. What is not marked yet is never settled: its caller is told by an exception.
+void FarPool::give_up(State& state, std::uint64_t number) {
+  std::shared_ptr<detail::PoolJob> keep;
+  std::shared_ptr<detail::PoolJob> dropped;
+  const std::lock_guard lock(state.mutex);
+  const auto it = state.open.find(number);
+  if (it == state.open.end()) return;
+  Open& open = it->second;
+  keep = open.keep;
+  // Else somebody else settles the last one, and finishes it.
+  if (!std::ranges::all_of(open.settled, std::identity())) dropped = std::exchange(open.job->self, nullptr);
+  erase(state, it);
 }
 
 void FarPool::send(const pool::JobData& job, std::uint64_t box, std::uint64_t number) {
@@ -216,20 +224,17 @@ void FarPool::ask_for_results(std::uint64_t box, std::shared_ptr<detail::Convers
 /// [[job, item, word, value]…], never empty as long as something is open.
 void FarPool::take(Batch& batch, Decoder& in) {
   State& state = mine();
+  const detail::FutureCore::ActionsWait actions;  // until we have asked for what they may wait for
   const std::size_t count = in.array_header();
-  bool asks = false;
+  for (std::size_t left = count; left > 0; --left) take_one(state, in);
   {
     const std::lock_guard lock(state.mutex);
     if (state.box != batch.box()) return;
-    state.awaited -= static_cast<std::int64_t>(count);
-    if (count == 0 && state.awaited > 0 && !state.is_left)
-      throw ManagerDied("the manager's server does not know the tasks any more that it was given");
-    asks = state.is_asking = count != 0 && state.awaited > 0 && !state.is_left;
+    state.is_asking = state.awaited != 0 && !state.is_left;
+    if (!state.is_asking) return;
+    if (count == 0) throw ManagerDied("the manager's server does not know the tasks any more that it was given");
   }
-  // Before anything of the program runs here, which may wait for what comes next.
-  if (asks) ask_for_results(batch.box(), batch.conversation());
-  const detail::FutureCore::ActionsWait actions;
-  for (std::size_t left = count; left > 0; --left) take_one(state, in);
+  ask_for_results(batch.box(), batch.conversation());
 }
 
 void FarPool::take_one(State& state, Decoder& in) {
@@ -238,8 +243,8 @@ void FarPool::take_one(State& state, Decoder& in) {
   const auto item = in.integer<std::size_t>();
   const auto word = in.integer<std::uint8_t>();
   Decoder value(in.value([](const detail::Ext&) {}));
-  pool::JobData* const job = mark(state, number, item);
-  if (job == nullptr) return;
+  const auto [keep, job] = mark(state, number, item);
+  if (!keep) return;
   bool is_last = false;
   switch (static_cast<PoolWord>(word)) {
     case PoolWord::value: is_last = job->succeed(item, value); break;
@@ -249,21 +254,28 @@ void FarPool::take_one(State& state, Decoder& in) {
   if (is_last) close_job(state, number, *job);
 }
 
-pool::JobData* FarPool::mark(State& state, std::uint64_t number, std::size_t item) {
+std::pair<std::shared_ptr<detail::PoolJob>, pool::JobData*> FarPool::mark(State& state, std::uint64_t number,
+                                                                          std::size_t item) {
   const std::lock_guard lock(state.mutex);
   const auto it = state.open.find(number);
-  if (it == state.open.end()) return nullptr;
+  if (it == state.open.end()) return {};
   Open& open = it->second;
-  if (item >= open.settled.size() || open.settled[item]) return nullptr;
+  if (item >= open.settled.size() || open.settled[item]) return {};
   open.settled[item] = true;
-  return open.job;
+  return {open.keep, open.job};
 }
 
-/// From here on nobody else looks at it: all of its items are marked.
+/// From here on nobody else looks at it: all of its items are settled.
 void FarPool::close_job(State& state, std::uint64_t number, pool::JobData& job) {
   job.finish();
   const std::lock_guard lock(state.mutex);
-  state.open.erase(number);
+  if (const auto it = state.open.find(number); it != state.open.end()) erase(state, it);
+}
+
+/// With the lock. Its caller keeps the job until that is released.
+void FarPool::erase(State& state, std::unordered_map<std::uint64_t, Open>::iterator it) {
+  if (it->second.is_sent) --state.awaited;
+  state.open.erase(it);
   state.closed.notify_all();
 }
 
@@ -275,6 +287,7 @@ void FarPool::lose(std::uint64_t box, const std::exception_ptr& why) {
     if (state.box != box) return;
     state.box = State::new_box();
     state.is_asking = false;
+    for (auto& [number, open] : state.open) open.is_sent = false;
     state.awaited = 0;
   }
   fail_all(state, [&]() -> std::exception_ptr {
@@ -302,6 +315,7 @@ void FarPool::drop_box(std::uint64_t box) noexcept {
 void FarPool::fail_all(State& state, const std::function<std::exception_ptr()>& why) {
   struct Lost {
     std::uint64_t number;
+    std::shared_ptr<detail::PoolJob> keep;
     pool::JobData* job;
     std::size_t item;
   };
@@ -312,7 +326,7 @@ void FarPool::fail_all(State& state, const std::function<std::exception_ptr()>& 
       for (std::size_t item = 0; item < open.settled.size(); ++item) {
         if (open.settled[item]) continue;
         open.settled[item] = true;
-        all.push_back({number, open.job, item});
+        all.push_back({number, open.keep, open.job, item});
       }
     }
   }

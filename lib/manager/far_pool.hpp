@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "brood/detail/pool_core.hpp"
@@ -20,7 +21,7 @@
 namespace brood::inline v1::manager {
 
 /// As long as results are awaited there is one conversation in which the server is asked for them: it answers when it has some, and
-/// is asked again before these are given to their futures. That thread is the line's (call/README.md), which therefore may
+/// is asked again before actions of futures run. That thread is the line's (call/README.md), which therefore may
 /// wait in an action for other tasks of the pool: another thread reads meanwhile.
 class FarPool final : public detail::PoolBody, public std::enable_shared_from_this<FarPool> {
  public:
@@ -50,8 +51,10 @@ class FarPool final : public detail::PoolBody, public std::enable_shared_from_th
  private:
   class Batch;
   struct Open {
-    pool::JobData* job = nullptr;  ///< lives until the last of its items is settled
-    std::vector<bool> settled;
+    std::shared_ptr<detail::PoolJob> keep;
+    pool::JobData* job = nullptr;  ///< of that
+    std::vector<bool> settled;     ///< by whom it was marked, and nobody else
+    bool is_sent = false;          ///< the server has it
   };
   /// Of one process.
   struct State {
@@ -62,23 +65,25 @@ class FarPool final : public detail::PoolBody, public std::enable_shared_from_th
     std::condition_variable closed;  ///< a job was
     std::unordered_map<std::uint64_t, Open> open;
     std::uint64_t last_number = 0;
-    /// Items that were sent, less those that came back. What comes back before submit() has noted that it was sent makes it
-    /// negative for that long.
-    std::int64_t awaited = 0;
+    std::size_t awaited = 0;  ///< open jobs that the server has
     bool is_asking = false;
     bool is_left = false;
     [[nodiscard]] static std::uint64_t new_box() noexcept;
   };
   [[nodiscard]] State& mine();
   [[nodiscard]] std::uint64_t box();
+  static void give_up(State& state, std::uint64_t number);
   void send(const pool::JobData& job, std::uint64_t box, std::uint64_t number);
 
   void ask_for_results(std::uint64_t box, std::shared_ptr<detail::Conversation> conversation);
   void take(Batch& batch, Decoder& in);
   void take_one(State& state, Decoder& in);
   /// Null: it is settled already, or of nobody.
-  [[nodiscard]] static pool::JobData* mark(State& state, std::uint64_t number, std::size_t item);
+  [[nodiscard]] static std::pair<std::shared_ptr<detail::PoolJob>, pool::JobData*> mark(State& state,
+                                                                                        std::uint64_t number,
+                                                                                        std::size_t item);
   static void close_job(State& state, std::uint64_t number, pool::JobData& job);
+  static void erase(State& state, std::unordered_map<std::uint64_t, Open>::iterator it);
   void drop_box(std::uint64_t box) noexcept;
   void lose(std::uint64_t box, const std::exception_ptr& why);
   void fail_all(State& state, const std::function<std::exception_ptr()>& why);

@@ -560,6 +560,7 @@ void live(const PoolProxy& pool, const brood::EventProxy& end, unsigned seed) {
 
 class ManagedPoolChaos : public ManagedPoolOnce {
  protected:
+  ~ManagedPoolChaos() override { end.set(); }
   std::unique_ptr<brood::Process> client() {
     auto made = std::make_unique<brood::Process>(live, pool, end, static_cast<unsigned>(random()));
     made->start();
