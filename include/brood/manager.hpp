@@ -28,6 +28,7 @@
 #include "brood/dict_proxy.hpp"
 #include "brood/list_proxy.hpp"
 #include "brood/lock.hpp"
+#include "brood/pool_proxy.hpp"
 #include "brood/process_options.hpp"
 #include "brood/proxy.hpp"
 #include "brood/queue_proxy.hpp"
@@ -56,7 +57,7 @@ struct ManagerOptions {
   /// one before ended: with its objects, published names and, unless you say another, its address, so that proxies work again.
   ///
   /// Kept are dict, list, set, Namespace, Value, Array, the queues, and objects of classes that a ServeClass says are kept().
-  /// Locks and their kin are there again, free; other objects of yours are not. Objects live on that were published, lie in
+  /// Locks and their kin are there again, free, and pools with new workers and no tasks; other objects of yours are not. Objects live on that were published, lie in
   /// something kept, or of which a process of this domain has a proxy.
   /// What a call has changed is in the file before its answer: no killing of the server can take it away, or leave half of it.
   std::string journal = {};
@@ -138,6 +139,15 @@ class ManagerFace {
   [[nodiscard]] EventProxy event() { return make<EventProxy>("Event"); }
   /// Errors: UsageError (no parties).
   [[nodiscard]] BarrierProxy barrier(std::uint32_t parties) { return make<BarrierProxy>("Barrier", parties); }
+
+  /// Workers of the server's, as many as its machine has usable CPUs or as you say, for all clients of its program.
+  /// Errors: as Pool::Pool; StartError (the initializer is of another program).
+  [[nodiscard]] PoolProxy pool(const ManagedPoolOptions& options = {}) {
+    return PoolProxy(make_pool(std::nullopt, options));
+  }
+  [[nodiscard]] PoolProxy pool(std::int64_t workers, const ManagedPoolOptions& options = {}) {
+    return PoolProxy(make_pool(workers, options));
+  }
 
   /// A dict, or list, in shared memory, for processes of the manager's machine: reads and writes need no trip to the server.
   /// Include brood/shared_proxies.hpp. `budget_bytes`: the most that the contents can take.
@@ -237,6 +247,7 @@ class ManagerFace {
     return Proxy<A>(host(Proxy<A>::type(), constructor, is_concurrent));
   }
   [[nodiscard]] ProxyCore host(const std::string& type, const PackedCall& constructor, bool is_concurrent);
+  [[nodiscard]] ProxyCore make_pool(std::optional<std::int64_t> workers, const ManagedPoolOptions& options);
   void publish(const std::string& name, const ProxyCore& proxy);
   [[nodiscard]] std::optional<ProxyCore> find(const std::string& name, const std::string& type);
 };

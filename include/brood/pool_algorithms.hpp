@@ -1,4 +1,4 @@
-// for_each, transform_reduce, map_reduce over the workers of a Pool.                                 (room: pool)
+// for_each, transform_reduce, map_reduce over the workers of a Pool or PoolProxy.                                 (room: pool)
 //
 //   std::map<std::string, long> counts = brood::map_reduce(pool, files, words_of, std::plus<>{});
 //   const double area = brood::transform_reduce(pool, shapes, 0.0, std::plus<>{}, [](const Shape& s) { return s.area(); });
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "brood/detail/pool_call.hpp"
-#include "brood/pool.hpp"
+#include "brood/detail/pool_forms.hpp"
 #include "brood/pool_options.hpp"
 
 namespace brood::inline v1 {
@@ -46,8 +46,8 @@ template <class Range>
 }
 
 /// How many items of a range make a task, where nobody has said it: the range may not know how many it has.
-template <class Range>
-[[nodiscard]] std::size_t piece_size(const Pool& pool, Range& items, const MapOptions& options) {
+template <class P, class Range>
+[[nodiscard]] std::size_t piece_size(const P& pool, Range& items, const MapOptions& options) {
   const std::size_t asked = checked_chunk(options.chunk_size, 0);
   if (asked != 0) return asked;
   constexpr std::size_t kUnknown = 64;
@@ -88,8 +88,8 @@ template <class Map, class Reduce, class Item>
 }  // namespace detail
 
 /// Have f(item) done for each item; its results are dropped. Errors: as Pool::map.
-template <class F, std::ranges::input_range Range>
-[[gnu::visibility("hidden")]] void for_each(Pool& pool, Range&& items, F&& f, const MapOptions& options = {}) {
+template <detail::IsPool P, class F, std::ranges::input_range Range>
+[[gnu::visibility("hidden")]] void for_each(const P& pool, Range&& items, F&& f, const MapOptions& options = {}) {
   (void)pool.map_async(std::forward<F>(f), std::forward<Range>(items), options).get();
 }
 
@@ -98,8 +98,8 @@ template <class F, std::ranges::input_range Range>
 /// value for each chunk comes back. Functions given by pointer: `transform` is done in the workers, `reduce` here.
 /// Errors: as Pool::map; what `reduce` throws.
 /// Source: std::transform_reduce.
-template <std::ranges::input_range Range, class Value, class Reduce, class Transform>
-[[nodiscard, gnu::visibility("hidden")]] Value transform_reduce(Pool& pool, Range&& items, Value init, Reduce reduce,
+template <detail::IsPool P, std::ranges::input_range Range, class Value, class Reduce, class Transform>
+[[nodiscard, gnu::visibility("hidden")]] Value transform_reduce(const P& pool, Range&& items, Value init, Reduce reduce,
                                                                 Transform transform, const MapOptions& options = {}) {
   using Item = detail::item_of<Range>;
   if constexpr (detail::kIsTypeAlone<Reduce> && detail::kIsTypeAlone<Transform>) {
@@ -122,8 +122,8 @@ template <std::ranges::input_range Range, class Value, class Reduce, class Trans
 ///
 /// The order of the inputs is kept in what is folded. Errors: as Pool::map; what `reduce` throws.
 /// Source: J. Dean, S. Ghemawat, MapReduce (OSDI 2004), with its combiner.
-template <std::ranges::input_range Range, class Map, class Reduce>
-[[nodiscard, gnu::visibility("hidden")]] auto map_reduce(Pool& pool, Range&& inputs, Map map, Reduce reduce,
+template <detail::IsPool P, std::ranges::input_range Range, class Map, class Reduce>
+[[nodiscard, gnu::visibility("hidden")]] auto map_reduce(const P& pool, Range&& inputs, Map map, Reduce reduce,
                                                          const MapOptions& options = {}) {
   using Item = detail::item_of<Range>;
   using Pairs = std::remove_cvref_t<std::invoke_result_t<Map&, Item>>;

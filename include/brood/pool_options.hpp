@@ -44,6 +44,12 @@ class Initializer {
         state_(detail::state_type<std::decay_t<F>, Args...>()) {}
 
   // The pool's.
+  /// What another process has packed, of which the type of its state is not known here.
+  [[nodiscard]] static Initializer of_packed(detail::PackedCall call) {
+    Initializer out;
+    out.call_ = std::move(call);
+    return out;
+  }
   [[nodiscard]] const detail::PackedCall& call() const noexcept { return call_; }
   [[nodiscard]] const std::type_info* state() const noexcept { return state_; }
 

@@ -43,6 +43,11 @@ bool is_usable(call::Line& line) {
 /// A server that left the conversation ends soon after, if it does.
 constexpr std::chrono::seconds kUntilEnded{1};
 
+/// Of one that nobody uses: a thread that once brought answers waits there, and keeps it.
+void finish(call::Line& line) {
+  line.finish(std::make_exception_ptr(PeerGone("this conversation with a manager was ended from here")));
+}
+
 /// After children have been joined, who may be in the middle of a call for us.
 constexpr int kLate = -1000;
 
@@ -106,31 +111,38 @@ void Link::forget() noexcept {
     try {
       line->say_stop();  // who only hangs up has died
     } catch (const Error&) {
-      continue;  // the server has
+      // The server has.
     }
+    finish(*line);
   }
 }
 
 std::shared_ptr<call::Line> Link::take() {
-  {
-    const std::lock_guard lock(mutex_);
-    start_anew_after_fork();
-    while (!idle_.empty()) {
-      std::shared_ptr<call::Line> line = std::move(idle_.back());
+  for (;;) {
+    std::shared_ptr<call::Line> line;
+    {
+      const std::lock_guard lock(mutex_);
+      start_anew_after_fork();
+      if (idle_.empty()) break;
+      line = std::move(idle_.back());
       idle_.pop_back();
-      if (is_usable(*line)) return line;
     }
+    if (is_usable(*line)) return line;
+    finish(*line);
   }
   return connect();
 }
 
 void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
   std::vector<std::shared_ptr<call::Line>> ended;
-  const std::lock_guard lock(mutex_);
-  if (::getpid() != owner_) return;
-  // Where one has ended, so have the others; a server that is there again gets new ones.
-  if (line->over()) ended.swap(idle_);
-  else idle_.push_back(std::move(line));
+  {
+    const std::lock_guard lock(mutex_);
+    if (::getpid() != owner_) return;
+    // Where one has ended, so have the others; a server that is there again gets new ones.
+    if (line->over()) ended.swap(idle_);
+    else idle_.push_back(std::move(line));
+  }
+  for (const auto& it : ended) finish(*it);
 }
 
 void Link::watch(const std::shared_ptr<Process>& server) {

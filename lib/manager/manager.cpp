@@ -16,6 +16,7 @@
 #include "brood/process.hpp"
 #include "brood/relatives.hpp"
 #include "manager/link.hpp"
+#include "manager/pool_order.hpp"
 #include "manager/server.hpp"
 #include "os/thrown_from.hpp"
 #include "process/child.hpp"
@@ -55,6 +56,7 @@ struct ServerOrder {
 
 /// The target of the server's process. Its first message: its address, or what was thrown.
 void run_server(Connection<std::vector<std::byte>>& creator, const ServerOrder& order) {
+  process::let_daemon_have_children();  // workers of pools: they end with it
   ::signal(SIGINT, SIG_IGN);  // a key pressed at the terminal is for the program to understand, which shuts us down
   // Each client costs some descriptors. The limit is low for programs that use select(), which this process does not.
   if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -127,6 +129,15 @@ ProxyCore ManagerFace::host(const std::string& type, const PackedCall& construct
   request.out().bin(constructor.bytes);
   request.out().boolean(is_concurrent);
   return request.reference(type);
+}
+
+ProxyCore ManagerFace::make_pool(std::optional<std::int64_t> workers, const ManagedPoolOptions& options) {
+  Request request(*this, "make");
+  request.out().array_header(3);
+  request.out().str("Pool");
+  request.out().str(PoolProxy::type());
+  manager::PoolOrder::write(request.out(), workers, options);
+  return request.reference(PoolProxy::type());
 }
 
 void ManagerFace::publish(const std::string& name, const ProxyCore& proxy) {

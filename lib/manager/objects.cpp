@@ -47,6 +47,29 @@ Objects::Objects(std::uint64_t server, std::string address, std::optional<std::s
       journal_(journal),
       own_(Token::make({server_, 0, address_}, kServerType, authkey_)) {}
 
+Ending::~Ending() = default;
+
+Objects::~Objects() {
+  // What goes with the last references may need time to end, and then us.
+  std::exchange(published_, {}).clear();
+  std::exchange(outside_, {}).clear();
+  std::exchange(endings_, {}).clear();
+}
+
+void Objects::let_end(std::unique_ptr<Ending> ending) {
+  const std::lock_guard lock(endings_mutex_);
+  endings_.push_back(std::move(ending));
+}
+
+void Objects::look_after_endings() {
+  std::vector<std::unique_ptr<Ending>> over;
+  const std::lock_guard lock(endings_mutex_);
+  for (auto& it : endings_) {
+    if (it->is_over()) over.push_back(std::move(it));
+  }
+  std::erase(endings_, nullptr);
+}
+
 std::shared_ptr<Entry> Objects::add(std::string type, std::unique_ptr<Served> served, std::string word,
                                     std::span<const std::byte> arguments) {
   auto entry = std::make_shared<Entry>();

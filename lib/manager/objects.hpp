@@ -23,6 +23,16 @@ struct Entry {
   std::unique_ptr<Served> served;
 };
 
+/// What is left of an object that needs time to end: nobody waits for it but the server, at its own end.
+class Ending {
+ public:
+  Ending() = default;
+  Ending(const Ending&) = delete;
+  Ending& operator=(const Ending&) = delete;
+  virtual ~Ending();
+  [[nodiscard]] virtual bool is_over() = 0;
+};
+
 /// An object lives as long as something refers to it: a token that anybody of the domain has open or that lies in a message, a client
 /// from elsewhere, a published name, a value of another object, or a call that is under way. All members may be called by any
 /// thread.
@@ -30,6 +40,10 @@ class Objects {
  public:
   /// `address`: what tokens say, for clients of the domain. `journal` or null: to be told of everything; must live longer.
   Objects(std::uint64_t server, std::string address, std::optional<std::string> authkey, Journal* journal = nullptr);
+  /// Waits for what is ending.
+  ~Objects();
+  Objects(const Objects&) = delete;
+  Objects& operator=(const Objects&) = delete;
 
   /// As they were when the journal was left. Before anybody else is there. Errors: what reading it throws.
   void restore();
@@ -58,6 +72,11 @@ class Objects {
   /// Looks at all tokens: after deaths, which leave files behind.
   void sweep();
 
+  /// Keeps it until it is over.
+  void let_end(std::unique_ptr<Ending> ending);
+  /// Lets go of what is over.
+  void look_after_endings();
+
   void publish(const std::string& name, const std::shared_ptr<Entry>& entry);
   bool unpublish(const std::string& name);
   /// Null if there is none.
@@ -82,6 +101,8 @@ class Objects {
   std::unordered_map<std::uint64_t, Outside> outside_;  ///< by the object's id: those with a token that is used
   std::unordered_map<std::uint64_t, std::uint64_t> by_token_;
   std::unordered_map<std::string, std::shared_ptr<Entry>> published_;
+  std::mutex endings_mutex_;
+  std::vector<std::unique_ptr<Ending>> endings_;
   std::uint64_t copy_ = 0;  ///< of the journal: names and tokens have been written there
 
   using Restored = std::unordered_map<std::uint64_t, std::shared_ptr<Entry>>;

@@ -89,6 +89,7 @@ std::unique_ptr<Served> make_builtin(std::string_view type, Call& call) {
   if (type == "Condition") return make_condition(call);
   if (type == "Event") return make_event(call);
   if (type == "Barrier") return make_barrier(call);
+  if (type == "Pool") return make_pool(call);
   return nullptr;
 }
 

@@ -29,4 +29,7 @@ namespace brood::inline v1::manager {
 [[nodiscard]] std::unique_ptr<Served> make_event(Call& call);
 [[nodiscard]] std::unique_ptr<Served> make_barrier(Call& call);
 
+// served_pool.cpp
+[[nodiscard]] std::unique_ptr<Served> make_pool(Call& call);
+
 }  // namespace brood::inline v1::manager

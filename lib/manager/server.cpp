@@ -143,6 +143,7 @@ void Server::serve(int lifeline) {
     if (side_door_) is_exhausted = !accept_all(*side_door_) || is_exhausted;
     look_after_sessions();
     look_after_journal();
+    objects_.look_after_endings();
   }
   listener_.close();
   if (side_door_) side_door_->close();

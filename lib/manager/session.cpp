@@ -209,8 +209,9 @@ void Session::refer(const std::shared_ptr<Entry>& entry, Encoder& out) {
 
 bool Session::look_after() {
   if (!is_asleep_ || is_gone_) return false;
+  // Who sleeps still cannot stop while we have the mutex, so nothing is answered, and nothing asked: what is there is the end.
   const std::lock_guard lock(line_mutex_);
-  if (!line_) return false;
+  if (!line_ || !is_asleep_) return false;
   try {
     if (!line_->has_news()) return false;
   } catch (const Error&) {
@@ -265,7 +266,10 @@ void Session::read_for_client() noexcept {
 }
 
 Asleep::Asleep(Session& session) noexcept : session_(session) { session_.is_asleep_ = true; }
-Asleep::~Asleep() { session_.is_asleep_ = false; }
+Asleep::~Asleep() {
+  const std::lock_guard lock(session_.line_mutex_);
+  session_.is_asleep_ = false;
+}
 
 void require_client(const Session& session) {
   if (session.server().is_stopping()) throw ManagerDied("the manager's server ends");

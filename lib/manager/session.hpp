@@ -68,6 +68,9 @@ class Session {
   /// The entry that the present call is for.
   [[nodiscard]] const std::shared_ptr<Entry>& entry() const noexcept { return entry_; }
 
+  /// The client takes no longer messages, in bytes.
+  [[nodiscard]] std::uint64_t longest_answer() const noexcept { return longest_answer_; }
+
   /// Writes a reference that keeps the object alive until the client has it.
   void refer(const std::shared_ptr<Entry>& entry, Encoder& out);
 

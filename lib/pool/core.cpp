@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <typeinfo>
 
 #include "brood/detail/type_id.hpp"
@@ -15,14 +16,26 @@
 namespace brood::inline v1::pool {
 namespace {
 
-std::string type_text(const std::type_info& type) {
+std::string type_text(const char* type) {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type.name(), nullptr, nullptr, &status),
+  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(type, nullptr, nullptr, &status),
                                                         std::free);
-  return detail::readable_type_name(status == 0 ? readable.get() : type.name());
+  return detail::readable_type_name(status == 0 ? readable.get() : type);
 }
 
 }  // namespace
+
+std::size_t checked_count(std::int64_t workers, const char* of) {
+  if (workers < 1) throw UsageError(std::string(of) + " wants at least one worker, not " + std::to_string(workers));
+  return static_cast<std::size_t>(workers);
+}
+
+void check_state(const char* wanted, const char* have) {
+  if (wanted == nullptr || (have != nullptr && std::string_view(wanted) == have)) return;
+  throw UsageError("the task's first parameter is a worker's state of type " + type_text(wanted) + ", but " +
+                   (have == nullptr ? std::string("this Pool has no initializer that returns one")
+                                    : "the initializer of this Pool returns " + type_text(have)));
+}
 
 void Core::check_running_locked() const {
   switch (state_) {
@@ -39,13 +52,12 @@ void Core::check_running() {
   check_running_locked();
 }
 
-void Core::check_state(const detail::PoolFunction& function) const {
+void Core::admit(const detail::PoolFunction& function) {
+  check_running();
   if (function.state == nullptr) return;
   const std::type_info* const have = options_.initializer.state();
   if (have != nullptr && *have == *function.state) return;
-  throw UsageError("the task's first parameter is a worker's state of type " + type_text(*function.state) + ", but " +
-                   (have == nullptr ? std::string("this Pool has no initializer that returns one")
-                                    : "the initializer of this Pool returns " + type_text(*have)));
+  pool::check_state(function.state->name(), have != nullptr ? have->name() : nullptr);
 }
 
 void Core::submit(JobData& job) {
@@ -54,8 +66,12 @@ void Core::submit(JobData& job) {
   check_running_locked();
   job.function_number = number_of(job.function);
   if (!job.is_map) job.first_number = ++last_number_;
-  job.self = job.of->shared_from_this();
-  job.unsettled.store(job.items, std::memory_order_relaxed);
+  if (job.chunk == 0) {
+    constexpr std::size_t kChunksEach = 4;
+    const std::size_t chunks = kChunksEach * target_;
+    job.chunk = (job.items + chunks - 1) / chunks;
+  }
+  job.open();
   ++open_jobs_;
   active_ns_ = Deadline::clock_ns();
   enqueue_back(job);

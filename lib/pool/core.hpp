@@ -144,12 +144,16 @@ class DeathRow {
   std::int64_t last_ns_ = 0;
 };
 
-class Core : public std::enable_shared_from_this<Core> {
+/// `of` says who asks. Errors: UsageError (less than one).
+[[nodiscard]] std::size_t checked_count(std::int64_t workers, const char* of);
+/// Of the state that a task wants of its worker, and that the pool's initializer makes (std::type_info::name(); null: none).
+/// Errors: UsageError.
+void check_state(const char* wanted, const char* have);
+
+class Core final : public detail::PoolBody, public std::enable_shared_from_this<Core> {
  public:
   Core(std::size_t workers, PoolOptions options);
-  ~Core();
-  Core(const Core&) = delete;
-  Core& operator=(const Core&) = delete;
+  ~Core() override;
 
   /// Starts workers and threads. Errors: as Pool::Pool; then there are none.
   void start();
@@ -159,25 +163,25 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] bool is_creators() const noexcept;
   /// Errors: UsageError.
   void require_creator() const;
-  /// Errors: UsageError, PoolBroken.
-  void check_running();
-  /// Errors: UsageError.
-  void check_state(const detail::PoolFunction& function) const;
 
-  void submit(JobData& job);
-  void withdraw(JobData& job, const std::exception_ptr& why);
-  bool cancel(JobData& job);
-  bool cancel_running(JobData& job, const CancelOptions& options);
-  [[nodiscard]] bool is_running(JobData& job);
+  void admit(const detail::PoolFunction& function) override;
+  void check_running() override;
+  [[nodiscard]] std::size_t size() override;
+  void submit(JobData& job) override;
+  void withdraw(JobData& job, const std::exception_ptr& why) override;
+  bool cancel(JobData& job) override;
+  bool cancel_running(JobData& job, const CancelOptions& options) override;
+  [[nodiscard]] bool is_running(JobData& job) override;
+  bool wait(JobData& job, detail::PoolAwaited& what, Deadline deadline) override;
+  /// Reads for all until `what` is ready.
   bool wait(detail::PoolAwaited& what, Deadline deadline);
 
-  void close();
-  void terminate();
-  bool join(Deadline deadline);
-  void resize(std::size_t workers);
-  [[nodiscard]] std::size_t size();
-  [[nodiscard]] PoolInsight insight();
-  [[nodiscard]] std::string printed();
+  void close() override;
+  void terminate() override;
+  bool join(Deadline deadline) override;
+  void resize(std::int64_t workers) override;
+  [[nodiscard]] PoolInsight insight() override;
+  [[nodiscard]] std::string printed() override;
 
  private:
   using Lock = std::unique_lock<std::mutex>;

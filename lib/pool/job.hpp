@@ -16,7 +16,6 @@
 
 namespace brood::inline v1::pool {
 
-class Core;
 class Meter;
 struct Worker;
 
@@ -28,11 +27,21 @@ struct Range {
 };
 
 struct JobData {
-  JobData(detail::PoolJob& job, std::shared_ptr<Core> in, const detail::PoolFunction& f, const TaskOptions& o)
-      : of(&job), core(std::move(in)), function(f), options(o) {}
+  JobData(detail::PoolJob& job, std::shared_ptr<detail::PoolBody> in, const detail::PoolFunction& f,
+          const TaskOptions& o)
+      : of(&job), body(std::move(in)), function(f), options(o) {}
+
+  /// From now on it lives until all of its items are settled.
+  void open();
+  /// Each item once, outside of the body's locks. True: it was the last one; then finish() is due.
+  [[nodiscard]] bool succeed(std::size_t item, Decoder& result);
+  [[nodiscard]] bool fail(std::size_t item, std::exception_ptr why);
+  [[nodiscard]] bool fail_encoded(std::size_t item, Decoder& thrown);
+  /// Tells the job that it is over, which may destroy this.
+  void finish();
 
   detail::PoolJob* const of;
-  const std::shared_ptr<Core> core;
+  const std::shared_ptr<detail::PoolBody> body;
   const detail::PoolFunction function;
   const TaskOptions options;
   std::vector<std::byte> bytes = {};          ///< arguments of all items
@@ -45,7 +54,7 @@ struct JobData {
   std::size_t first_number = 0;  ///< of item 0
   std::shared_ptr<Meter> meter = {};
 
-  // Under the pool's mutex, from submit() on.
+  // Under the pool's mutex, from submit() on; of a pool of this process.
   std::uint32_t function_number = 0;
   std::size_t next = 0;              ///< the first item that was never handed out
   std::vector<Range> returned = {};  ///< to be handed out before that, the last one first
@@ -56,6 +65,10 @@ struct JobData {
   std::exception_ptr unwanted = {};  ///< it was withdrawn or is being killed for this
   Worker* at = nullptr;              ///< of a single item: where it was offered last
   std::uint64_t at_seq = 0;
+
+  // Of a manager's pool: its number there, and the process that sent it.
+  std::uint64_t sent_as = 0;
+  int sent_by = 0;
 
   /// Keeps the job as long as an item is not settled.
   std::shared_ptr<detail::PoolJob> self = {};
@@ -76,6 +89,9 @@ struct JobData {
     return std::span(handles).subspan(from, handle_ends[range.end - 1] - from);
   }
   [[nodiscard]] std::uint64_t number_of(std::size_t item) const noexcept { return first_number + item; }
+
+ private:
+  [[nodiscard]] bool settled(bool is_failure);
 };
 
 /// Jobs with something to hand out, of one priority: a list through them.

@@ -171,10 +171,11 @@ bool Core::join(Deadline deadline) {
                              done);
 }
 
-void Core::resize(std::size_t count) {
+void Core::resize(std::int64_t count) {
+  const std::size_t wanted = checked_count(count, "Pool::resize()");
   Lock lock(mutex_);
   check_running_locked();
-  target_ = count;
+  target_ = wanted;
   std::size_t staying = 0;
   for (const auto& it : *workers_) staying += it->is_surplus ? 0 : 1;
   // Idle ones first.
@@ -297,11 +298,9 @@ std::size_t Core::missing() const {
   return target_ > staying ? target_ - staying : 0;
 }
 
-/// After two generations none of which got ready, one goes ahead, and the others wait for how it fares.
+/// After two generations none of which got ready, one goes ahead, and the others wait for how it fares: until it is ready, or buried.
 bool Core::may_start() const {
-  return unready_deaths_.count() < 2 || std::ranges::none_of(*workers_, [](const auto& it) {
-           return !it->is_ready && !it->has_ended.load(std::memory_order_relaxed);
-         });
+  return unready_deaths_.count() < 2 || std::ranges::all_of(*workers_, [](const auto& it) { return it->is_ready; });
 }
 
 void Core::start_missing(Lock& lock) {

@@ -1,4 +1,4 @@
-// The doors to a pool: PoolCore for its owner, PoolJob for tasks and their futures.
+// The doors to a pool: PoolCore for its owner, PoolJob for tasks and their futures; how items are settled.
 #include "brood/detail/pool_core.hpp"
 
 #include <cstdio>
@@ -31,17 +31,35 @@ class FutureAwaited final : public PoolAwaited {
 
 WorkerState::~WorkerState() = default;
 
-std::unique_ptr<WorkerState> make_state(std::span<const std::byte> packed) {
-  Decoder in(packed);
+namespace {
+/// Leaves the arguments.
+std::pair<MakeState, const void*> find_state_maker(Decoder& in) {
   in.expect_array(4, "a packed initializer");
   (void)in.uint();
   const auto place = detail::decode<os::FunctionId>(in);
   const void* target = nullptr;
   if (!in.try_nil()) target = os::resolve(detail::decode<os::FunctionId>(in));
-  const auto make = reinterpret_cast<MakeState>(const_cast<void*>(os::resolve(place)));
+  return {reinterpret_cast<MakeState>(const_cast<void*>(os::resolve(place))), target};
+}
+}  // namespace
+
+void require_state_maker(std::span<const std::byte> packed) {
+  Decoder in(packed);
+  (void)find_state_maker(in);
+}
+
+std::unique_ptr<WorkerState> make_state(std::span<const std::byte> packed) {
+  Decoder in(packed);
+  const auto [make, target] = find_state_maker(in);
   std::unique_ptr<WorkerState> made = make(target, in);
   in.finish();
   return made;
+}
+
+PoolItems::PoolItems(std::span<const std::byte> bytes, std::span<const Handle> handles, std::vector<std::size_t> ends,
+                     std::vector<std::size_t> handle_ends)
+    : ends_(std::move(ends)), handle_ends_(std::move(handle_ends)) {
+  out_.value(bytes, handles);
 }
 
 void PoolItems::end() {
@@ -78,12 +96,13 @@ std::size_t checked_look_ahead(std::int64_t look_ahead, std::size_t chunk_size, 
 
 // --- PoolJob -----------------------------------------------------------------------------------------------------------
 
-PoolJob::PoolJob(std::shared_ptr<pool::Core> core, const PoolFunction& function, const TaskOptions& options)
-    : data_(std::make_unique<pool::JobData>(*this, std::move(core), function, options)) {
-  data_->core->check_running();
-  data_->core->check_state(function);
+PoolJob::PoolJob(std::shared_ptr<PoolBody> body, const PoolFunction& function, const TaskOptions& options)
+    : data_(std::make_unique<pool::JobData>(*this, std::move(body), function, options)) {
+  data_->body->admit(function);
 }
 PoolJob::~PoolJob() = default;
+
+void PoolJob::fail_encoded(std::size_t item, Decoder& thrown) { fail(item, decode_exception(thrown)); }
 
 void PoolJob::set_item(const Encoder& item) {
   data_->bytes.assign(item.bytes().begin(), item.bytes().end());
@@ -111,28 +130,30 @@ void PoolJob::number_from(std::size_t first) {
   data_->first_number = first;
 }
 
-void PoolJob::submit() { data_->core->submit(*data_); }
-void PoolJob::withdraw(const std::exception_ptr& why) { data_->core->withdraw(*data_, why); }
+void PoolJob::submit() { data_->body->submit(*data_); }
+void PoolJob::withdraw(const std::exception_ptr& why) { data_->body->withdraw(*data_, why); }
 
 bool PoolJob::wait(FutureCore& what, Deadline deadline) {
   FutureAwaited awaited(what);
-  return data_->core->wait(awaited, deadline);
+  return data_->body->wait(*data_, awaited, deadline);
 }
-bool PoolJob::wait(PoolAwaited& what, Deadline deadline) { return data_->core->wait(what, deadline); }
-bool PoolJob::cancel(FutureCore& /*what*/) { return data_->core->cancel(*data_); }
-bool PoolJob::is_running(const FutureCore& /*what*/) { return data_->core->is_running(*data_); }
+bool PoolJob::wait(PoolAwaited& what, Deadline deadline) { return data_->body->wait(*data_, what, deadline); }
+bool PoolJob::cancel() { return data_->body->cancel(*data_); }
+bool PoolJob::cancel_running(const CancelOptions& options) { return data_->body->cancel_running(*data_, options); }
+bool PoolJob::is_running() { return data_->body->is_running(*data_); }
+
+bool PoolJob::cancel_task(const std::shared_ptr<PoolBody>& body, FutureCore& future, const CancelOptions& options) {
+  auto* const job = dynamic_cast<PoolJob*>(future.source());
+  if (job == nullptr || job->data_->body != body)
+    throw UsageError("Pool::cancel() of a future that is of no task of this Pool");
+  if (future.is_settled()) return false;
+  return job->cancel_running(options);
+}
 
 // --- PoolCore ----------------------------------------------------------------------------------------------------------
 
-namespace {
-std::size_t checked_count(std::int64_t workers, const char* of) {
-  if (workers < 1) throw UsageError(std::string(of) + " wants at least one worker, not " + std::to_string(workers));
-  return static_cast<std::size_t>(workers);
-}
-}  // namespace
-
 PoolCore::PoolCore(std::optional<std::int64_t> workers, PoolOptions options)
-    : core_(std::make_shared<pool::Core>(checked_count(workers.value_or(usable_cpu_count()), "a Pool"),
+    : core_(std::make_shared<pool::Core>(pool::checked_count(workers.value_or(usable_cpu_count()), "a Pool"),
                                          std::move(options))) {
   core_->start();
 }
@@ -156,37 +177,60 @@ PoolCore::~PoolCore() {
   new std::shared_ptr<pool::Core>(std::move(core_));  // NOLINT(bugprone-unused-return-value): never destroyed
 }
 
-const std::shared_ptr<pool::Core>& PoolCore::get() const {
+std::shared_ptr<PoolBody> PoolCore::body() const {
   if (!core_) throw UsageError("this Pool was moved from");
   core_->require_creator();
   return core_;
 }
+std::shared_ptr<PoolBody> PoolCore::body_or_null() const noexcept { return core_; }
 
-void PoolCore::check_running() const { get()->check_running(); }
+PoolBody::~PoolBody() = default;
 
-std::size_t PoolCore::automatic_chunk(std::size_t items) const {
-  constexpr std::size_t kChunksEach = 4;
-  const std::size_t chunks = kChunksEach * get()->size();
-  return (items + chunks - 1) / chunks;
+std::ostream& print(std::ostream& out, const std::shared_ptr<PoolBody>& body) {
+  return out << (body ? body->printed() : "<Pool moved from>");
 }
-
-bool PoolCore::cancel(FutureCore& future, const CancelOptions& options) {
-  const auto& core = get();
-  auto* const job = dynamic_cast<PoolJob*>(future.source());
-  if (job == nullptr || job->data_->core != core)
-    throw UsageError("Pool::cancel() of a future that is of no task of this Pool");
-  if (future.is_settled()) return false;
-  return core->cancel_running(*job->data_, options);
-}
-
-void PoolCore::close() { get()->close(); }
-void PoolCore::terminate() { get()->terminate(); }
-bool PoolCore::join(Deadline deadline) { return get()->join(deadline); }
-void PoolCore::resize(std::int64_t workers) { get()->resize(checked_count(workers, "Pool::resize()")); }
-std::size_t PoolCore::size() const { return get()->size(); }
-PoolInsight PoolCore::insight() const { return get()->insight(); }
-std::string PoolCore::printed() const { return core_ ? core_->printed() : "<Pool moved from>"; }
-
-std::ostream& print(std::ostream& out, const PoolCore& core) { return out << core.printed(); }
 
 }  // namespace brood::inline v1::detail
+
+namespace brood::inline v1::pool {
+
+void JobData::open() {
+  self = of->shared_from_this();
+  unsettled.store(items, std::memory_order_relaxed);
+}
+
+bool JobData::settled(bool is_failure) {
+  if (meter) meter->note(is_failure);
+  return unsettled.fetch_sub(1) == 1;
+}
+
+bool JobData::succeed(std::size_t item, Decoder& result) {
+  try {
+    of->succeed(item, result);
+  } catch (...) {
+    return fail(item, std::current_exception());  // it cannot be decoded
+  }
+  return settled(false);
+}
+
+bool JobData::fail_encoded(std::size_t item, Decoder& thrown) {
+  try {
+    of->fail_encoded(item, thrown);
+  } catch (...) {
+    return fail(item, std::current_exception());
+  }
+  return settled(true);
+}
+
+bool JobData::fail(std::size_t item, std::exception_ptr why) {
+  of->fail(item, std::move(why));
+  return settled(true);
+}
+
+void JobData::finish() {
+  const std::shared_ptr<detail::PoolJob> job = std::exchange(self, nullptr);
+  if (meter) meter->end([this] { return body->insight(); });
+  job->ended();
+}
+
+}  // namespace brood::inline v1::pool

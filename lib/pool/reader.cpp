@@ -6,7 +6,6 @@
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
 #include "pool/core.hpp"
-#include "pool/meter.hpp"
 #include "process/child.hpp"
 #include "sync/spin.hpp"
 
@@ -53,6 +52,8 @@ Deadline until(std::int64_t at_ns) {
 bool Core::reads_here() const noexcept { return t_reading == this; }
 
 // --- waiting ---------------------------------------------------------------------------------------------------------
+
+bool Core::wait(JobData& /*job*/, detail::PoolAwaited& what, Deadline deadline) { return wait(what, deadline); }
 
 bool Core::wait(detail::PoolAwaited& what, Deadline deadline) {
   if (what.is_ready()) return true;
@@ -329,32 +330,14 @@ void Core::settle(Lock& lock, Settlements& all) {
   lock.unlock();
   std::vector<JobData*> over;
   for (Settlement& one : all) {
-    detail::PoolJob& job = *one.job->self;
-    bool is_failure = true;
-    if (one.failed) {
-      job.fail(one.item, std::move(one.failed));
-    } else {
-      try {
-        Decoder in(one.bytes);
-        if (one.kind == Report::value) {
-          job.succeed(one.item, in);
-          is_failure = false;
-        } else {
-          job.fail(one.item, detail::decode_exception(in));
-        }
-      } catch (...) {
-        job.fail(one.item, std::current_exception());  // it cannot be decoded
-      }
-    }
-    if (one.job->meter) one.job->meter->note(is_failure);
-    if (one.job->unsettled.fetch_sub(1) == 1) over.push_back(one.job);
+    Decoder in(one.bytes);
+    const bool is_last = one.failed                  ? one.job->fail(one.item, std::move(one.failed))
+                         : one.kind == Report::value ? one.job->succeed(one.item, in)
+                                                     : one.job->fail_encoded(one.item, in);
+    if (is_last) over.push_back(one.job);
   }
   all.clear();
-  for (JobData* const data : over) {
-    const std::shared_ptr<detail::PoolJob> job = std::exchange(data->self, nullptr);
-    if (data->meter) data->meter->end([this] { return insight(); });
-    job->ended();
-  }
+  for (JobData* const job : over) job->finish();
   lock.lock();
   open_jobs_ -= over.size();
   if (!over.empty()) end_if_done();

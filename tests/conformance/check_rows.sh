@@ -56,7 +56,7 @@ tail -n +2 "$rows" | while IFS=, read -r row mark test; do
   esac
   case $test in
     'deferred: '?*) continue ;;
-    *ListenerConformance* | *ManagerConformance* | *ManagedConformance* | *DirectConformance*) case $without in *' without-net '*) continue ;; esac ;;
+    *ListenerConformance* | *ManagerConformance* | *ManagedConformance* | *ManagedPoolConformance* | *DirectConformance*) case $without in *' without-net '*) continue ;; esac ;;
     *LoggingConformance*) case $without in *' without-log '*) continue ;; esac ;;
   esac
   case $test in

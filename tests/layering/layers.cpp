@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 const std::map<std::string, int, std::less<>> kLevels = {
     {"base", 0}, {"os", 1},      {"shm", 2},    {"registry", 3}, {"sync", 4}, {"wire", 4},
     {"pool", 9}, {"channel", 5}, {"shared", 5}, {"process", 6},  {"net", 6},  {"wait", 7},
-    {"call", 7}, {"remote", 8},  {"cli", 10},   {"manager", 9},  {"log", 8},
+    {"call", 7}, {"remote", 8},  {"cli", 11},   {"manager", 10}, {"log", 8},
 };
 /// The rooms that must be there.
 constexpr std::array kBuilt = {"base",    "os",  "shm",  "registry", "sync",   "wire",    "channel", "shared",

@@ -18,10 +18,27 @@ namespace {
     }                                                                                \
   } while (false)
 
+/// Functions of this program are nowhere in the server's.
+int use_pool(const brood::PoolProxy& pool) {
+  for (const bool maps : {false, true}) {
+    try {
+      if (maps) (void)pool.map([](int x) { return x; }, {1, 2});
+      else (void)pool.submit([](int x) { return x; }, 1);
+      CHECK(false && "it was done");
+    } catch (const brood::StartError& error) {
+      CHECK(std::string(error.what()).find("another program") != std::string::npos);
+    }
+  }
+  CHECK(pool.size() == 2);
+  CHECK(pool.insight().finished == 0);
+  return 0;
+}
+
 int use(const char* address, const char* certificate) {
   brood::ConnectOptions options{.authkey = "secret"};
   if (certificate != nullptr) options.tls = brood::TlsOptions{.ca_file = certificate};
   brood::ManagerClient manager(brood::Address(address), options);
+  if (const auto pool = manager.find<brood::PoolProxy>("pool")) return use_pool(*pool);
   auto found = manager.find<brood::DictProxy<std::string, brood::ListProxy<int>>>("dict");
   CHECK(found);
   // A proxy that somebody of the server's domain has put there.

@@ -362,7 +362,9 @@ template <class F, class... Args>
     return nullptr;
   }
 }
-/// In the worker. Errors: StartError (another program or build), DecodeError, whatever the initializer throws.
+/// Errors: StartError (another program or build), DecodeError.
+void require_state_maker(std::span<const std::byte> packed);
+/// In the worker. Errors: the same, and whatever the initializer throws.
 [[nodiscard]] std::unique_ptr<WorkerState> make_state(std::span<const std::byte> packed);
 
 }  // namespace brood::inline v1::detail

@@ -1,4 +1,4 @@
-// PoolCore: what a Pool does without knowing its functions' types; PoolJob: some items for one of them.   (room: pool)
+// PoolBody: what a pool does without knowing its functions' types; PoolJob: some items for one of them.   (room: pool)
 #pragma once
 
 #include <atomic>
@@ -8,11 +8,14 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <iosfwd>
 #include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <ranges>
+#include <span>
+#include <string>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
@@ -49,9 +52,48 @@ class PoolAwaited {
   ~PoolAwaited() = default;
 };
 
+/// Who does jobs: a pool of this process (pool::Core), or, far away, one that a manager keeps.
+class PoolBody {
+ public:
+  PoolBody() = default;
+  PoolBody(const PoolBody&) = delete;
+  PoolBody& operator=(const PoolBody&) = delete;
+  virtual ~PoolBody();
+
+  /// Before a job is made. Errors: as submit(), as far as they are known without asking anybody.
+  virtual void admit(const PoolFunction& function) = 0;
+  /// Errors: UsageError (closed, terminated), PoolBroken.
+  virtual void check_running() = 0;
+  [[nodiscard]] virtual std::size_t size() = 0;
+
+  /// Errors: UsageError (not running; the workers have no such state), PoolBroken.
+  virtual void submit(pool::JobData& job) = 0;
+  /// What has not begun. Throws nothing.
+  virtual void withdraw(pool::JobData& job, const std::exception_ptr& why) = 0;
+  /// All of it, if nothing has begun; then it is settled.
+  virtual bool cancel(pool::JobData& job) = 0;
+  virtual bool cancel_running(pool::JobData& job, const CancelOptions& options) = 0;
+  [[nodiscard]] virtual bool is_running(pool::JobData& job) = 0;
+  /// For something that results of this job may bring about.
+  virtual bool wait(pool::JobData& job, PoolAwaited& what, Deadline deadline) = 0;
+
+  virtual void close() = 0;
+  virtual void terminate() = 0;
+  virtual bool join(Deadline deadline) = 0;
+  virtual void resize(std::int64_t workers) = 0;
+  [[nodiscard]] virtual PoolInsight insight() = 0;
+  [[nodiscard]] virtual std::string printed() = 0;
+};
+/// Null: it was moved from.
+std::ostream& print(std::ostream& out, const std::shared_ptr<PoolBody>& body);
+
 /// The arguments of some items, one after the other in one piece of memory.
 class PoolItems {
  public:
+  PoolItems() = default;
+  /// Of items that are encoded already: where each ends, in the bytes and (or empty: there are none) in the handles.
+  PoolItems(std::span<const std::byte> bytes, std::span<const Handle> handles, std::vector<std::size_t> ends,
+            std::vector<std::size_t> handle_ends);
   [[nodiscard]] Encoder& encoder() noexcept { return out_; }
   /// What was encoded since the last end() is one item.
   void end();
@@ -69,13 +111,14 @@ class PoolItems {
 class PoolJob : public FutureSource, public std::enable_shared_from_this<PoolJob> {
  public:
   /// Errors: UsageError (the pool is not running, or its workers have no such state); PoolBroken.
-  PoolJob(std::shared_ptr<pool::Core> core, const PoolFunction& function, const TaskOptions& options);
+  PoolJob(std::shared_ptr<PoolBody> body, const PoolFunction& function, const TaskOptions& options);
   virtual ~PoolJob();
   PoolJob(const PoolJob&) = delete;
   PoolJob& operator=(const PoolJob&) = delete;
 
   // Once, before it is submitted.
   void set_item(const Encoder& item);
+  /// `chunk_size`: how many are handed out together; 0: as the pool thinks good.
   void set_items(PoolItems items, std::size_t chunk_size);
   void show(const Progress& progress);
   /// Tasks are called by their number in the pool; items of a map, from `first` on, by their place in the input.
@@ -86,27 +129,35 @@ class PoolJob : public FutureSource, public std::enable_shared_from_this<PoolJob
   /// Takes back what has not begun; such items fail with `why`. What runs goes on.
   void withdraw(const std::exception_ptr& why);
 
+  /// PoolBody's, of this job.
+  bool cancel();
+  bool cancel_running(const CancelOptions& options);
+  [[nodiscard]] bool is_running();
+
   bool wait(FutureCore& what, Deadline deadline) override;
-  bool cancel(FutureCore& what) override;
-  [[nodiscard]] bool is_running(const FutureCore& what) override;
+  bool cancel(FutureCore& /*what*/) override { return cancel(); }
+  [[nodiscard]] bool is_running(const FutureCore& /*what*/) override { return is_running(); }
 
   /// Of one that reads for others too.
   bool wait(PoolAwaited& what, Deadline deadline);
 
+  /// Pool::cancel(). Errors: UsageError (it is no task of this pool).
+  static bool cancel_task(const std::shared_ptr<PoolBody>& body, FutureCore& future, const CancelOptions& options);
+
  private:
-  friend class pool::Core;
-  friend class PoolCore;
   friend struct pool::JobData;
   // By whichever thread reads, or ends the pool; different items perhaps at the same time.
   virtual void succeed(std::size_t item, Decoder& result) = 0;
   virtual void fail(std::size_t item, std::exception_ptr why) = 0;
+  /// What the function threw, as the worker encoded it.
+  virtual void fail_encoded(std::size_t item, Decoder& thrown);
   /// All items are settled.
   virtual void ended() {}
 
   std::unique_ptr<pool::JobData> data_;
 };
 
-/// (lib/pool/pool_core.cpp)
+/// A Pool's hold of its body, which ends with it.                                                  (lib/pool/pool_core.cpp)
 class PoolCore {
  public:
   PoolCore(std::optional<std::int64_t> workers, PoolOptions options);
@@ -115,25 +166,13 @@ class PoolCore {
   ~PoolCore();
 
   /// Errors: UsageError (moved from; not the creator).
-  [[nodiscard]] const std::shared_ptr<pool::Core>& get() const;
-  /// Errors: also UsageError (closed, terminated), PoolBroken.
-  void check_running() const;
-  [[nodiscard]] std::size_t automatic_chunk(std::size_t items) const;
-  /// Errors: UsageError (it is no task of this pool).
-  bool cancel(FutureCore& future, const CancelOptions& options);
-
-  void close();
-  void terminate();
-  bool join(Deadline deadline);
-  void resize(std::int64_t workers);
-  [[nodiscard]] std::size_t size() const;
-  [[nodiscard]] PoolInsight insight() const;
-  [[nodiscard]] std::string printed() const;
+  [[nodiscard]] std::shared_ptr<PoolBody> body() const;
+  /// Null: moved from.
+  [[nodiscard]] std::shared_ptr<PoolBody> body_or_null() const noexcept;
 
  private:
   std::shared_ptr<pool::Core> core_;
 };
-std::ostream& print(std::ostream& out, const PoolCore& core);
 
 /// Errors: UsageError.
 [[nodiscard]] std::size_t checked_chunk(std::int64_t chunk_size, std::int64_t least);
@@ -203,8 +242,8 @@ class MapJob final : public PoolJob {
   using Values = std::conditional_t<std::is_void_v<R>, void,
                                     std::vector<std::conditional_t<std::is_void_v<R>, std::monostate, R>>>;
   using Result = std::conditional_t<Outcomes, std::vector<Outcome<R>>, Values>;
-  MapJob(std::shared_ptr<pool::Core> core, const PoolFunction& function, const TaskOptions& options)
-      : PoolJob(std::move(core), function, options) {}
+  MapJob(std::shared_ptr<PoolBody> body, const PoolFunction& function, const TaskOptions& options)
+      : PoolJob(std::move(body), function, options) {}
 
   void begin(std::size_t items) { outcomes_.resize(items); }
   /// Without items there is nobody who could end it.
@@ -297,9 +336,9 @@ class StreamResults final : public PoolAwaited {
 template <class R>
 class StreamJob final : public PoolJob {
  public:
-  StreamJob(std::shared_ptr<pool::Core> core, const PoolFunction& function, const TaskOptions& options,
+  StreamJob(std::shared_ptr<PoolBody> body, const PoolFunction& function, const TaskOptions& options,
             std::shared_ptr<StreamResults<R>> results, std::size_t first)
-      : PoolJob(std::move(core), function, options), results_(std::move(results)), first_(first) {}
+      : PoolJob(std::move(body), function, options), results_(std::move(results)), first_(first) {}
   [[nodiscard]] bool is_over() const noexcept { return is_over_.load(std::memory_order_acquire); }
 
  private:
