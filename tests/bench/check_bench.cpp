@@ -142,10 +142,12 @@ const Wanted kWanted[] = {
 };
 /// Of a program of its own; its peers, python3 and redis-server, may not be there.
 const Wanted kWantedOfManager[] = {
-    {"manager", "manager.get", {}},
-    {"manager", "manager.get.p99", {}},
-    {"manager", "manager.set", {}},
-    {"manager", "manager.set.p99", {}},
+    {"manager", "manager.get", {}, false},
+    {"manager", "manager.get.rtt", {}},
+    {"manager", "manager.get.rtt.p99", {}},
+    {"manager", "manager.set", {}, false},
+    {"manager", "manager.set.rtt", {}},
+    {"manager", "manager.set.rtt.p99", {}},
     {"manager", "manager.get.clients8", {}, false},
     {"manager", "manager.set.clients8", {}, false},
 };

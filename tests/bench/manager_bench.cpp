@@ -5,9 +5,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "brood/remote.hpp"
 #include "channel.hpp"
@@ -86,6 +88,14 @@ Samples unix_socket_echo(int count) {
   return samples;
 }
 
+/// How many one client does in a second, one after the other, from how long each took in microseconds.
+Cell as_rate(Cell trips) {
+  return [trips = std::move(trips)] {
+    const Samples each = trips();
+    return Samples{1e6 * static_cast<double>(each.size()) / std::reduce(each.begin(), each.end(), 0.0)};
+  };
+}
+
 /// A dictionary of a server: each contender with a server of its own, in programs of their own.
 void dict_cases(Report& report, const Settings& settings) {
   if (std::string_view(BENCH_PEERS).find(" manager ") == std::string_view::npos)
@@ -103,13 +113,26 @@ void dict_cases(Report& report, const Settings& settings) {
       std::vector<Contender> peers = python_peer(settings, "python-Manager", "manager" + arguments);
       if (!redis.empty()) peers.push_back({"redis-unix-socket", cell("redis")});
       const std::string name = "manager." + what + (clients == 1 ? "" : ".clients8");
-      std::vector<Figure> figures = {{name}};
-      if (clients == 1) figures.push_back({name + ".p99", 0.99});
+      if (clients != 1) {
+        report.measure({.topic = "manager",
+                        .figures = {{name}},
+                        .unit = "1/s",
+                        .lower_is_better = false,
+                        .ours = cell("brood"),
+                        .peers = peers});
+        continue;
+      }
       report.measure({.topic = "manager",
-                      .figures = figures,
-                      .unit = clients == 1 ? "µs" : "1/s",
-                      .lower_is_better = clients == 1,
+                      .figures = {{name + ".rtt"}, {name + ".rtt.p99", 0.99}},
+                      .unit = "µs",
                       .ours = cell("brood"),
+                      .peers = peers});
+      for (Contender& peer : peers) peer.cell = as_rate(peer.cell);
+      report.measure({.topic = "manager",
+                      .figures = {{name}},
+                      .unit = "1/s",
+                      .lower_is_better = false,
+                      .ours = as_rate(cell("brood")),
                       .peers = peers});
     }
   }

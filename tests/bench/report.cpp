@@ -58,6 +58,14 @@ constexpr Mark kMarks[] = {
     {"pool.chunk1", "python-Pool", 10, 25},
     {"pool.apply", "python-Pool", 0.1, 0.03},
     {"pool.coarse", "thread-pool", 1.05, 1.01},
+    {"manager.get", "python-Manager", 1.5, 4},
+    {"manager.get", "redis-unix-socket", 0.8, 2},
+    {"manager.set", "python-Manager", 1.5, 4},
+    {"manager.set", "redis-unix-socket", 0.8, 2},
+    {"manager.get.clients8", "python-Manager", 1.5, 4},
+    {"manager.get.clients8", "redis-unix-socket", 0.8, 2},
+    {"manager.set.clients8", "python-Manager", 1.5, 4},
+    {"manager.set.clients8", "redis-unix-socket", 0.8, 2},
     {"remote.call", "unix-socket-echo", 1.3, 0.3},
 };
 
