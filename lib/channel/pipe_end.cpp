@@ -84,7 +84,7 @@ PipeEnd::Ends PipeEnd::make(const PipeOptions& options, const Type& type) {
   const std::size_t bytes = std::bit_ceil(std::max(options.ring_bytes, kSmallestInbox));
   const std::size_t budget = std::bit_ceil(std::max(options.loan_budget, kSmallestInbox));
   const std::size_t back = options.duplex ? bytes : 0;
-  const bool asymmetric = os::join_barriers();
+  const bool asymmetric = !options.often_asleep && os::join_barriers();
   detail::Object first = make_end(bytes, back, 0, budget, asymmetric, type);
   detail::Object second = make_end(back, bytes, first.id(), budget, asymmetric, type);
   body_of(first).peer = second.id();

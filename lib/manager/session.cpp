@@ -89,7 +89,8 @@ bool Session::greet() {
   }
   std::optional<std::pair<detail::ConnectionCore, detail::ConnectionCore>> pipe;
   try {
-    pipe.emplace(detail::ConnectionCore::make_pipe({.ring_bytes = kRingBytes}, detail::kPayloadType<ManagerMessage>));
+    pipe.emplace(detail::ConnectionCore::make_pipe({.ring_bytes = kRingBytes, .often_asleep = true},
+                                                   detail::kPayloadType<ManagerMessage>));
   } catch (const NoSpace&) {
     pipe.reset();  // the socket does as well
   }

@@ -297,30 +297,33 @@ TEST_F(ConnectionLadder, WhatThePeerDidNotReadIsSaidOnce) {
 }
 
 TEST_F(ConnectionLadder, SleepersWakeForMessagesRoomAndTheEnd) {
-  auto [a, b] = brood::pipe<int>({.ring_bytes = 4096});
-  std::thread receiver([&end = b] {
-    EXPECT_EQ(end.recv(), 1);
-    EXPECT_THROW((void)end.recv(), brood::EndOfFile);
-  });
-  await_sleepers(b.handle(), 1);
-  a.send(1);
-  await_sleepers(b.handle(), 1);
-  a.close();
-  receiver.join();
+  for (const bool often_asleep : {false, true}) {
+    SCOPED_TRACE(often_asleep);
+    auto [a, b] = brood::pipe<int>({.ring_bytes = 4096, .often_asleep = often_asleep});
+    std::thread receiver([&end = b] {
+      EXPECT_EQ(end.recv(), 1);
+      EXPECT_THROW((void)end.recv(), brood::EndOfFile);
+    });
+    await_sleepers(b.handle(), 1);
+    a.send(1);
+    await_sleepers(b.handle(), 1);
+    a.close();
+    receiver.join();
 
-  auto [c, d] = brood::pipe<int>({.ring_bytes = 4096});
-  std::thread sender([&end = c] {
-    EXPECT_THROW(
-        {
-          for (;;) end.send(1);
-        },
-        brood::BrokenPipe);
-  });
-  await_sleepers(c.handle(), 1);
-  for (int i = 0; i < 200; ++i) (void)d.recv();
-  await_sleepers(c.handle(), 1);
-  d.close();
-  sender.join();
+    auto [c, d] = brood::pipe<int>({.ring_bytes = 4096, .often_asleep = often_asleep});
+    std::thread sender([&end = c] {
+      EXPECT_THROW(
+          {
+            for (;;) end.send(1);
+          },
+          brood::BrokenPipe);
+    });
+    await_sleepers(c.handle(), 1);
+    for (int i = 0; i < 200; ++i) (void)d.recv();
+    await_sleepers(c.handle(), 1);
+    d.close();
+    sender.join();
+  }
 }
 
 TEST_F(ConnectionLadder, PollersAndReceiversWakeForOneMessage) {
@@ -339,56 +342,62 @@ TEST_F(ConnectionLadder, PollersAndReceiversWakeForOneMessage) {
 std::vector<int> uniform(int number, std::size_t size) { return std::vector<int>(size, number); }
 
 TEST_F(ConnectionLadder, SendersAndReceiversByTurnsNeverMixMessages) {
-  const unsigned seed = std::random_device{}();
-  std::cout << "seed " << seed << '\n';
-  for (const std::size_t ring : {4096U, 65536U}) {
-    auto [a, b] = brood::pipe<std::vector<int>>({.ring_bytes = ring});
-    constexpr int kEach = 300;
-    std::array<std::atomic<int>, 3 * kEach> seen{};
-    std::atomic<int> left{3 * kEach};
-    std::vector<std::thread> threads;
-    for (int who = 0; who < 3; ++who) {
-      threads.emplace_back([&end = a, who, seed] {
-        auto mine = brood::Connection<std::vector<int>>::open(end.handle());
-        std::mt19937 random(seed + static_cast<unsigned>(who));
-        for (int i = 0; i < kEach; ++i)
-          mine.send(uniform(who * kEach + i, 1 + (i % 5 == 0 ? random() % 9000 : random() % 20)));
-      });
+  for (const bool often_asleep : {false, true}) {
+    SCOPED_TRACE(often_asleep);
+    const unsigned seed = std::random_device{}();
+    std::cout << "seed " << seed << '\n';
+    for (const std::size_t ring : {4096U, 65536U}) {
+      auto [a, b] = brood::pipe<std::vector<int>>({.ring_bytes = ring, .often_asleep = often_asleep});
+      constexpr int kEach = 300;
+      std::array<std::atomic<int>, 3 * kEach> seen{};
+      std::atomic<int> left{3 * kEach};
+      std::vector<std::thread> threads;
+      for (int who = 0; who < 3; ++who) {
+        threads.emplace_back([&end = a, who, seed] {
+          auto mine = brood::Connection<std::vector<int>>::open(end.handle());
+          std::mt19937 random(seed + static_cast<unsigned>(who));
+          for (int i = 0; i < kEach; ++i)
+            mine.send(uniform(who * kEach + i, 1 + (i % 5 == 0 ? random() % 9000 : random() % 20)));
+        });
+      }
+      for (int who = 0; who < 2; ++who) {
+        threads.emplace_back([&end = b, &seen, &left] {
+          auto mine = brood::Connection<std::vector<int>>::open(end.handle());
+          while (left.load() > 0) {
+            const auto got = mine.try_recv_for(5ms);
+            if (!got) continue;
+            ASSERT_FALSE(got->empty());
+            ASSERT_EQ(*got, uniform(got->front(), got->size()));
+            ++seen.at(static_cast<std::size_t>(got->front()));
+            --left;
+          }
+        });
+      }
+      for (auto& thread : threads) thread.join();
+      for (const auto& count : seen) ASSERT_EQ(count.load(), 1);
     }
-    for (int who = 0; who < 2; ++who) {
-      threads.emplace_back([&end = b, &seen, &left] {
-        auto mine = brood::Connection<std::vector<int>>::open(end.handle());
-        while (left.load() > 0) {
-          const auto got = mine.try_recv_for(5ms);
-          if (!got) continue;
-          ASSERT_FALSE(got->empty());
-          ASSERT_EQ(*got, uniform(got->front(), got->size()));
-          ++seen.at(static_cast<std::size_t>(got->front()));
-          --left;
-        }
-      });
-    }
-    for (auto& thread : threads) thread.join();
-    for (const auto& count : seen) ASSERT_EQ(count.load(), 1);
   }
 }
 
 TEST_F(ConnectionLadder, OneObjectUsedByTwoThreadsAtOnce) {
-  auto [a, b] = brood::pipe<int>();
-  constexpr int kMessages = 20'000;
-  std::atomic<long> sum{0};
-  std::thread echo([&end = b] {
-    for (int i = 0; i < 2 * kMessages; ++i) end.send(end.recv() + 1);
-  });
-  in_threads(2, [&, &end = a](std::size_t) {
-    for (int i = 0; i < kMessages; ++i) {
-      end.send(i);
-      sum += end.recv();
-    }
-  });
-  echo.join();
-  EXPECT_EQ(sum.load(), 2L * kMessages * (kMessages + 1) / 2);
-  EXPECT_FALSE(a.poll());
+  for (const bool often_asleep : {false, true}) {
+    SCOPED_TRACE(often_asleep);
+    auto [a, b] = brood::pipe<int>({.often_asleep = often_asleep});
+    constexpr int kMessages = 20'000;
+    std::atomic<long> sum{0};
+    std::thread echo([&end = b] {
+      for (int i = 0; i < 2 * kMessages; ++i) end.send(end.recv() + 1);
+    });
+    in_threads(2, [&, &end = a](std::size_t) {
+      for (int i = 0; i < kMessages; ++i) {
+        end.send(i);
+        sum += end.recv();
+      }
+    });
+    echo.join();
+    EXPECT_EQ(sum.load(), 2L * kMessages * (kMessages + 1) / 2);
+    EXPECT_FALSE(a.poll());
+  }
 }
 
 /// What a wait for several connections stands on: arm, look, sleep while the word is as it was.

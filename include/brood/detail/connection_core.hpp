@@ -36,6 +36,9 @@ struct PipeOptions {
   /// Most bytes of messages that are written in place (Connection::loan) on the way in one direction; rounded up to a
   /// power of two. Address space, once the first is lent; memory is taken as it is used.
   std::size_t loan_budget = std::size_t{256} << 20;
+  /// For conversations whose ends sleep at nearly every message, such as those of more processes than there are processors: a
+  /// message costs some ten nanoseconds more, and a sleep no barrier over all processors any more, which is microseconds.
+  bool often_asleep = false;
 };
 
 namespace detail {
