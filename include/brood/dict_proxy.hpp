@@ -107,7 +107,8 @@ class DictProxy : public detail::ProxyBase {
     return core_.template call<bool>("compare_exchange", key, wrapped(expected), wrapped(desired));
   }
   /// Change a value where it is: update<[](long& n, long by) { n += by; }>(key, 5). Runs in the server, with the dict locked, so
-  /// briefly; a key that is not there begins as V{}. Returns what the function does; if it throws, nothing has changed.
+  /// briefly, and it must not use this dict; a key that is not there begins as V{}. Returns what the function does; if it throws,
+  /// nothing has changed.
   template <auto F, class... Args>
   [[gnu::visibility("hidden")]] auto update(const K& key, Args&&... args) const ->
       typename detail::DictUpdate<F, K, V>::Result {

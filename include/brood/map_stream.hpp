@@ -32,7 +32,7 @@ class PoolForms;  // brood/detail/pool_forms.hpp
 /// What an item threw is thrown in its place by next(), or by the loop's `++`; next() goes on behind it. What the input itself
 /// throws comes after the results of the items before, and ends the stream.
 ///
-/// Threads: one at a time. Lifetime: after the pool's end what is left throws PoolTerminated.
+/// Threads: one at a time. Lifetime: after the pool's end, what had been sent throws PoolTerminated, and what had not UsageError, once.
 /// Source:  Python multiprocessing.pool.IMapIterator; there the input is read to its end at once, by a thread.
 template <class R, class Range>
 class MapStream {

@@ -13,6 +13,7 @@
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
 #include "channel/transport.hpp"
+#include "os/forks.hpp"
 #include "os/function_id.hpp"
 #include "os/program.hpp"
 #include "os/thrown_from.hpp"
@@ -521,6 +522,7 @@ detail::Invoke Method::function() {
 bool Line::has_news() { return connection_.poll(Deadline::now()); }
 
 void Line::run(Incoming& call, detail::Encoder& out, std::shared_ptr<const void>& kept) {
+  const os::ForkedCopiesEnd guard("a function that another process called");
   detail::Decoder in(call.message.bytes().subspan(call.arguments_at), call.message.descriptors());
   if (call.object < kFirstLent) {
     kept = act_(*this, {.object = call.object, .name = call.name, .method = call.method}, in, out);

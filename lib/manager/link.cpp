@@ -118,6 +118,7 @@ void Link::forget() noexcept {
 }
 
 std::shared_ptr<call::Line> Link::take() {
+  bool has_lost_one = false;
   for (;;) {
     std::shared_ptr<call::Line> line;
     {
@@ -129,7 +130,9 @@ std::shared_ptr<call::Line> Link::take() {
     }
     if (is_usable(*line)) return line;
     finish(*line);
+    has_lost_one = true;
   }
+  require_server(has_lost_one ? kUntilEnded : std::chrono::seconds(0));
   return connect();
 }
 
@@ -170,6 +173,17 @@ std::exception_ptr Link::explain(const std::exception_ptr& why) {
     text += " is gone: ";
   }
   return std::make_exception_ptr(ManagerDied(text + detail::describe_exception(why, " <- ")));
+}
+
+/// Its sockets may live on in a child that something in it has forked, and let us wait in vain.
+void Link::require_server(std::chrono::seconds patience) {
+  std::shared_ptr<Process> server;
+  {
+    const std::lock_guard lock(mutex_);
+    if (creator_ == ::getpid()) server = process_.lock();
+  }
+  if (server && server->join_for(patience))
+    std::rethrow_exception(explain(std::make_exception_ptr(EndOfFile("it has ended"))));
 }
 
 std::shared_ptr<call::Line> Link::connect() {

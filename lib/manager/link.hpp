@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -49,6 +50,7 @@ class Link : public std::enable_shared_from_this<Link> {
  private:
   [[nodiscard]] std::shared_ptr<call::Line> connect();
   [[nodiscard]] std::exception_ptr explain(const std::exception_ptr& why);
+  void require_server(std::chrono::seconds patience);
   void start_anew_after_fork();
 
   const Address address_;

@@ -272,16 +272,17 @@ void Manager::shutdown() {
   const std::shared_ptr<manager::Link> link = std::exchange(link_, nullptr);
   // Another server may go on with its journal, and it would be that one which hears us.
   if (it.process->join_for(std::chrono::nanoseconds(0))) return;
+  const Deadline patience = Deadline::after(it.options.shutdown_timeout);
   try {
     const detail::Conversation conversation(link);
     detail::CallRequest request(conversation.line(), 0, {.name = "stop"});
     request.arguments().array_header(0);
-    detail::call_and_decode<void>(request, Deadline::after(it.options.shutdown_timeout));
+    detail::call_and_decode<void>(request, patience);
   } catch (const Error&) {
     // It is gone, or does not answer: what follows sees to either.
   }
   link->forget();
-  if (it.process->join_for(it.options.shutdown_timeout)) return;
+  if (it.process->join_for(std::chrono::nanoseconds(patience.at_ns() - Deadline::clock_ns()))) return;
   it.process->terminate();
   if (it.process->join_for(it.options.shutdown_timeout)) return;
   it.process->kill();
@@ -304,8 +305,10 @@ std::ostream& operator<<(std::ostream& out, const Manager& manager) {
   const Manager::Impl& it = *manager.impl_;
   out << "<Manager '" << it.options.process.name << "'";
   if (!it.process) return out << " not started>";
+  if (it.creator != ::getpid()) return out << " of another process>";
   out << " pid=" << it.process->pid().value_or(0);
   if (it.is_shut_down) return out << " shut down>";
+  if (const auto code = it.process->exitcode()) return out << " ended with " << process::exit_text(*code) << '>';
   return out << " at " << manager.link()->address() << '>';
 }
 

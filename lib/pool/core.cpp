@@ -12,6 +12,7 @@
 #include "brood/detail/type_id.hpp"
 #include "brood/error.hpp"
 #include "pool/meter.hpp"
+#include "registry/layout.hpp"
 
 namespace brood::inline v1::pool {
 namespace {
@@ -27,6 +28,9 @@ std::string type_text(const char* type) {
 
 std::size_t checked_count(std::int64_t workers, const char* of) {
   if (workers < 1) throw UsageError(std::string(of) + " wants at least one worker, not " + std::to_string(workers));
+  if (workers >= registry::kSlots)
+    throw UsageError(std::string(of) + " of " + std::to_string(workers) + " workers: a domain has at most " +
+                     std::to_string(registry::kSlots - 1) + " processes");
   return static_cast<std::size_t>(workers);
 }
 
@@ -95,10 +99,7 @@ void Core::withdraw_offered(JobData& job, std::vector<Range>& out) {
 void Core::drop(Lock& lock, JobData& job, const std::vector<Range>& offered, const std::exception_ptr& why) {
   job.unwanted = why;
   Settlements all;
-  const auto drop_range = [&](const Range& range) {
-    for (std::size_t item = range.begin; item < range.end; ++item)
-      all.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = why});
-  };
+  const auto drop_range = [&](const Range& range) { fail_unwanted(job, range, all); };
   while (job.has_pending()) drop_range(take_range(job));
   for (auto it = delayed_.begin(); it != delayed_.end();) {
     if (it->second.job != &job) {
@@ -109,9 +110,6 @@ void Core::drop(Lock& lock, JobData& job, const std::vector<Range>& offered, con
     it = delayed_.erase(it);
   }
   std::ranges::for_each(offered, drop_range);
-  job.decided += all.size();
-  finished_ += all.size();
-  failed_ += all.size();
   settle(lock, all);
 }
 
@@ -161,8 +159,8 @@ bool Core::cancel_running(JobData& job, const CancelOptions& options) {
   if (cancel(job)) return true;
   Lock lock(mutex_);
   if (!job.is_open()) return false;
-  // No further attempts.
-  job.unwanted = std::make_exception_ptr(CancelledError("the task was cancelled while it ran"));
+  std::vector<Range> offered;
+  withdraw_offered(job, offered);
   for (const auto& it : *workers_) {
     Worker& worker = *it;
     const Offered* const task = first_live(worker);
@@ -176,6 +174,8 @@ bool Core::cancel_running(JobData& job, const CancelOptions& options) {
       call_pump_if_needed();
     }
   }
+  // No further attempts, and nothing more of a map.
+  drop(lock, job, offered, std::make_exception_ptr(CancelledError("the task was cancelled while it ran")));
   return true;
 }
 

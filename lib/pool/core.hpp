@@ -233,6 +233,8 @@ class Core final : public detail::PoolBody, public std::enable_shared_from_this<
   bool read_from(Lock& lock, const std::shared_ptr<Worker>& worker);
   [[nodiscard]] bool fetch_message(Lock& lock, Worker& worker, bool has_ended);
   [[nodiscard]] bool reads_here() const noexcept;
+  /// Nobody will use it, and nobody works for it any more.
+  [[nodiscard]] bool is_over() const noexcept { return quits_ && workers_->empty(); }
   enum class Before : std::uint8_t { ready, beginning, getting_anything };
   void note_idle_death(Before what, std::int64_t started_ns, bool is_young);
   void end_death_rows() noexcept;
@@ -246,6 +248,8 @@ class Core final : public detail::PoolBody, public std::enable_shared_from_this<
   /// Of an item that failed as `how`: another attempt, or a settlement.
   [[nodiscard]] bool retry(JobData& job, const Range& one, RetryOn how);
   void bury(Lock& lock, const std::shared_ptr<Worker>& worker);
+  /// Nobody wants the rest of a cancelled job.
+  void fail_unwanted(JobData& job, const Range& range, Settlements& out);
   void charge_death(Worker& worker, const Offered& task, Settlements& out);
   [[nodiscard]] static bool is_in_item(const Worker& worker, const Offered& task) noexcept;
   void rebalance(Worker& worker, std::int64_t now, bool others_idle);

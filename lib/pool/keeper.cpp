@@ -13,6 +13,7 @@
 
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
+#include "os/forks.hpp"
 #include "os/program.hpp"
 #include "pool/core.hpp"
 #include "process/current.hpp"
@@ -24,10 +25,6 @@ namespace {
 constexpr std::int64_t kGraceNs = 1'000'000'000;
 
 constinit std::atomic<unsigned> g_last_name = 0;
-
-/// How many forks lie between the first process and this one. Asked at each call, where getpid() would cost more.
-constinit std::atomic<unsigned> g_forks = 0;
-[[maybe_unused]] const int g_watched = ::pthread_atfork(nullptr, nullptr, [] { ++g_forks; });
 
 template <class Body>
 std::thread named_thread(const char* name, Body body) {
@@ -52,7 +49,7 @@ PoolOptions checked(PoolOptions options) {
 Core::Core(std::size_t workers, PoolOptions options)
     : options_(checked(std::move(options))),
       creator_(::getpid()),
-      forks_(g_forks.load()),
+      forks_(os::forks()),
       name_(options_.process.name.empty() ? "PoolWorker" : options_.process.name),
       target_(workers),
       hall_memory_(sizeof(Hall)),
@@ -62,10 +59,7 @@ Core::Core(std::size_t workers, PoolOptions options)
 
 Core::~Core() = default;
 
-bool Core::is_creators() const noexcept {
-  // relaxed: a forked child begins with one thread, which counted.
-  return g_forks.load(std::memory_order_relaxed) == forks_;
-}
+bool Core::is_creators() const noexcept { return os::forks() == forks_; }
 
 void Core::require_creator() const {
   if (!is_creators()) [[unlikely]]
@@ -141,12 +135,13 @@ void Core::terminate() {
   Lock lock(mutex_);
   if (state_ == State::terminated) return;
   state_ = State::terminated;
+  // First: an action of a future may wait for their end.
+  stop_workers(true);
+  wake_keeper();
   fail_everything(lock, [] {
     return std::make_exception_ptr(
         PoolTerminated("the task was not done: its Pool was terminated, or went out of scope"));
   });
-  stop_workers(true);
-  wake_keeper();
 }
 
 bool Core::join(Deadline deadline) {
@@ -353,7 +348,7 @@ void Core::run_keeper() {
       changed_.notify_all();
     }
     start_missing(lock);
-    if (quits_ && workers_->empty() && buried_.empty()) return;
+    if (is_over() && buried_.empty()) return;
 
     const std::int64_t now = Deadline::clock_ns();
     if (kill_all_at_ns_ <= now) {

@@ -96,8 +96,22 @@ std::size_t checked_look_ahead(std::int64_t look_ahead, std::size_t chunk_size, 
 
 // --- PoolJob -----------------------------------------------------------------------------------------------------------
 
+namespace {
+
+void refuse_negative(std::int64_t count, const char* what, const char* otherwise) {
+  if (count < 0) throw UsageError(std::string(what) + " of a task is negative; 0: " + otherwise);
+}
+const TaskOptions& checked(const TaskOptions& options) {
+  refuse_negative(options.soft_limit.count(), "soft_limit", "none");
+  refuse_negative(options.hard_limit.count(), "hard_limit", "none");
+  refuse_negative(options.retry.backoff.count(), "retry.backoff", "at once");
+  return options;
+}
+
+}  // namespace
+
 PoolJob::PoolJob(std::shared_ptr<PoolBody> body, const PoolFunction& function, const TaskOptions& options)
-    : data_(std::make_unique<pool::JobData>(*this, std::move(body), function, options)) {
+    : data_(std::make_unique<pool::JobData>(*this, std::move(body), function, checked(options))) {
   data_->body->admit(function);
 }
 PoolJob::~PoolJob() = default;

@@ -158,7 +158,8 @@ void Core::lead(Lock& lock, detail::PoolAwaited& what, Deadline deadline) {
 
 void Core::run_pump() {
   Lock lock(mutex_);
-  while (!quits_) {
+  // To the end of the workers: finish() does not wait for it where an action of a future called that.
+  while (!is_over()) {
     if (!leading_) {
       leading_ = true;
       bool found = false;
@@ -175,7 +176,7 @@ void Core::run_pump() {
     std::int64_t timer = leading_ ? kNoTime : next_timer(now);
     if (now - active_ns_ < kActiveNs) timer = std::min(timer, now + kSlackNs);
     const std::uint32_t seen = hall_.pump.arm();
-    if (quits_ || (!leading_ && has_news(*workers_))) continue;
+    if (is_over() || (!leading_ && has_news(*workers_))) continue;
     pump_until_ns_ = timer;
     lock.unlock();
     (void)os::futex_wait(hall_.pump.word, seen, until(timer));
@@ -356,10 +357,12 @@ bool Core::retry(JobData& job, const Range& one, RetryOn how) {
     give_back(job, again);
     return true;
   }
-  constexpr unsigned kMostDoublings = 20;
-  const std::int64_t pause = std::chrono::nanoseconds(rule.backoff).count()
-                             << std::min(one.attempt - 1, kMostDoublings);
-  delayed_.emplace(Deadline::clock_ns() + pause, Delayed{&job, again});
+  // Doubled until it is longer than anybody waits.
+  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
+  std::chrono::milliseconds pause = std::min(rule.backoff, kLongest);
+  for (unsigned doublings = one.attempt - 1; doublings > 0 && pause < kLongest; --doublings) pause *= 2;
+  delayed_.emplace(Deadline::clock_ns() + std::chrono::nanoseconds(std::min(pause, kLongest)).count(),
+                   Delayed{&job, again});
   return true;
 }
 
@@ -389,7 +392,8 @@ void Core::bury(Lock& lock, const std::shared_ptr<Worker>& dead) {
     was_busy = was_busy || is_in_item || is_spared;
     was_sent_something = true;
     const Range rest{.begin = it->next + (is_in_item ? 1 : 0), .end = it->range.end, .attempt = it->range.attempt};
-    if (rest.begin < rest.end) give_back(*it->job, rest);
+    if (it->job->unwanted) fail_unwanted(*it->job, rest, settlements);
+    else if (rest.begin < rest.end) give_back(*it->job, rest);
     if (is_in_item) charge_death(worker, *it, settlements);
   }
   worker.offered.clear();
@@ -410,6 +414,7 @@ void Core::bury(Lock& lock, const std::shared_ptr<Worker>& dead) {
   }
   buried_.push_back(dead);
   wake_keeper();
+  if (is_over()) hall_.pump.notify_all();
   if (fatal_deaths() > options_.max_idle_deaths) {
     break_pool(lock,
                std::make_exception_ptr(WorkerDied(
@@ -443,6 +448,15 @@ void Core::end_death_rows() noexcept {
 }
 
 unsigned Core::fatal_deaths() const noexcept { return std::max(unready_deaths_.count(), unbegun_deaths_.count()); }
+
+void Core::fail_unwanted(JobData& job, const Range& range, Settlements& out) {
+  for (std::size_t item = range.begin; item < range.end; ++item) {
+    ++job.decided;
+    ++finished_;
+    ++failed_;
+    out.push_back({.job = &job, .item = item, .kind = Report::exception, .failed = job.unwanted});
+  }
+}
 
 void Core::charge_death(Worker& worker, const Offered& task, Settlements& out) {
   JobData& job = *task.job;

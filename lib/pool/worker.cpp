@@ -16,6 +16,7 @@
 #include "brood/detail/type_id.hpp"
 #include "brood/error.hpp"
 #include "brood/remote_error.hpp"
+#include "os/forks.hpp"
 #include "os/function_id.hpp"
 #include "os/not_instrumented.hpp"
 #include "os/thrown_from.hpp"
@@ -288,6 +289,7 @@ BROOD_CATCHES_FORCED_UNWIND std::shared_ptr<const void> Worker::invoke(const Fun
     os::call_and_note_throw(
         [](void* context) {
           auto& it = *static_cast<Call*>(context);
+          const os::ForkedCopiesEnd guard("the task of a Pool");
           Decoder in(it.arguments);
           it.kept = it.function.invoke(it.function.target, it.state, in, it.out);
         },

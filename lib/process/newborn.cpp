@@ -51,8 +51,10 @@ void listen_to_the_end(Launched& it, std::optional<int>& reported, std::optional
     if (message.said == Said::ended || message.said == Said::end) return;
     if (message.said != Said::nothing) continue;
     if (last_look) return;
-    const os::Ready ready = os::wait_ready(it.socket.get(), POLLIN, it.server->pidfd(), give_up);
-    last_look = ready.ended || !ready.fd;
+    const os::Ready ready = os::wait_ready(it.socket.get(), POLLIN, it.server->pidfd(), give_up.capped(kOrphanStepNs));
+    // A child that this one has forked may keep the socket open; the kernel knows as soon as the server has reaped.
+    if (os::ask_ending(it.pidfd.get()).fate == os::Fate::known) return;
+    last_look = ready.ended || (!ready.fd && give_up.passed());
   }
 }
 

@@ -1,5 +1,4 @@
 // The creator's side of a Remote: its host, and the hosts that replace it.
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -15,6 +14,7 @@
 #include "brood/process.hpp"
 #include "brood/remote.hpp"
 #include "call/line.hpp"
+#include "os/forks.hpp"
 #include "process/child.hpp"
 #include "process/current.hpp"
 #include "process/light.hpp"
@@ -27,10 +27,6 @@ namespace {
 constexpr std::chrono::seconds kUntilEnded{5};
 
 constinit std::atomic<unsigned> g_last_name = 0;
-
-/// How many forks lie between the first process and this one. Asked at each call, where getpid() would cost a tenth of it.
-constinit std::atomic<unsigned> g_forks = 0;
-[[maybe_unused]] const int g_watched = ::pthread_atfork(nullptr, nullptr, [] { ++g_forks; });
 
 /// "Remote-2"; in the process "3" of a family: "Remote-3:2".
 std::string next_name() {
@@ -47,8 +43,7 @@ struct RemoteCore::Impl {
   }
   using Lock = std::unique_lock<std::mutex>;
 
-  // relaxed: a forked child begins with one thread, which counted.
-  [[nodiscard]] bool is_creators() const noexcept { return g_forks.load(std::memory_order_relaxed) == forks; }
+  [[nodiscard]] bool is_creators() const noexcept { return os::forks() == forks; }
   /// Errors: UsageError.
   void require_creator() const {
     if (!is_creators()) [[unlikely]]
@@ -75,7 +70,7 @@ struct RemoteCore::Impl {
   RemoteOptions options;
   const std::string type;
   const pid_t creator = ::getpid();
-  const unsigned forks = g_forks.load();
+  const unsigned forks = os::forks();
   mutable std::mutex mutex;
   std::condition_variable no_longer_starting;
   bool is_starting = false;

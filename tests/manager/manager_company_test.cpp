@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -80,6 +82,32 @@ TEST_P(Company, AKilledServerIsToldAtOnce) {
     EXPECT_EQ(error.pid(), manager.pid());
     EXPECT_EQ(error.exitcode(), -SIGKILL);
   }
+}
+
+/// Leaves a child behind that has copies of everything.
+struct Parent {
+  void leave_child(const std::string& gate) const {
+    if (::fork() != 0) return;
+    await(gate);
+    std::_Exit(0);
+  }
+};
+TEST_P(Company, AChildOfTheServerKeepsNobodyWaitingForIt) {
+  Pipe gate;
+  auto list = manager.list<int>();
+  manager.make<Parent>().call<&Parent::leave_child>(gate.reader());
+  ::kill(static_cast<pid_t>(*manager.pid()), SIGKILL);
+  EXPECT_THROW(
+      {
+        for (;;) (void)list.size();
+      },
+      brood::ManagerDied);
+  EXPECT_THROW((void)list.size(), brood::ManagerDied);
+  EXPECT_THROW((void)manager.list<int>(), brood::ManagerDied);
+  std::ostringstream text;
+  text << manager;
+  EXPECT_NE(text.str().find("ended with -SIGKILL"), std::string::npos) << text.str();
+  gate.let_go();
 }
 
 TEST_P(Company, TheServerEndsWithItsCreator) {

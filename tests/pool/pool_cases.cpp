@@ -5,7 +5,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -26,6 +28,9 @@ int square(int x) { return x * x; }
   for (;;) ::pause();
 }
 int busy(int /*x*/) { say_pid_and_sleep(); }
+int busy_quietly(int /*x*/) {
+  for (;;) ::pause();
+}
 int own_pid(int /*x*/) { return ::getpid(); }
 std::string large(int n) { return std::string(static_cast<std::size_t>(n), 'x'); }
 
@@ -87,6 +92,24 @@ int main(int argc, char** argv) {
     brood::Pool pool(2, options);
     std::cout << pool.apply(square, 7) << std::endl;
     std::exit(3);
+  }
+  if (what == "in action") {
+    auto pool = std::make_unique<brood::Pool>(2, options);
+    std::cout << pool->apply(square, 7) << std::endl;
+    std::promise<void> over;
+    pool->submit(square, 3).on_done([&](const brood::Future<int>&) {
+      pool.reset();
+      over.set_value();
+    });
+    over.get_future().wait();
+    return 0;
+  }
+  if (what == "exit in action") {
+    brood::Pool pool(2, options);
+    std::cout << pool.apply(square, 7) << std::endl;
+    auto never = pool.submit(busy_quietly, 1);
+    never.on_done([](const brood::Future<int>&) { std::exit(3); });
+    pool.terminate();
   }
   return 2;
 }

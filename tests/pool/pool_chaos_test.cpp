@@ -235,10 +235,10 @@ TEST_F(PoolChaos, WhenTheMasterIsKilledNothingIsLeft) {
 
 TEST_F(PoolChaos, AProgramMayLeaveItsPoolsToTheEnd) {
   for (const std::string& method : kMethods) {
-    for (const std::string what : {"static", "leaked", "exit"}) {
+    for (const std::string what : {"static", "leaked", "exit", "in action", "exit in action"}) {
       SCOPED_TRACE(method + " " + what);
       const auto ran = process_test::run_program(process_test::test_program("pool_cases"), {method, what});
-      EXPECT_EQ(ran.code, what == "exit" ? 3 : 0) << ran.err;
+      EXPECT_EQ(ran.code, what.starts_with("exit") ? 3 : 0) << ran.err;
       EXPECT_EQ(ran.out, "49\n");
       EXPECT_EQ(ran.err, "");
     }

@@ -270,6 +270,16 @@ TEST_F(PoolCrash, RetriesCountEachFailureThatTheyAreFor) {
   EXPECT_EQ(once.get(), 11);
 }
 
+TEST_F(PoolCrash, ABackoffMayBeAsLongAsItLikes) {
+  Pool pool(1);
+  const auto fail = [] { throw std::runtime_error("again"); };
+  const auto failing = pool.submit(
+      {.retry = {.times = 70, .backoff = std::chrono::milliseconds::max(), .on = RetryOn::exception}}, fail);
+  wait_until([&] { return pool.insight().retried != 0; });
+  EXPECT_FALSE(failing.wait_for(50ms));
+  EXPECT_EQ(pool.insight().retried, 1U);
+}
+
 TEST_F(PoolCrash, RetriesWaitAtLeastTheirBackoff) {
   Pool pool(1);
   brood::Atomic<int> left(3);
@@ -405,6 +415,52 @@ TEST_F(PoolCrash, CancelTakesBackWhatHasNotBegunAndStopsWhatHas) {
   Pool other(1);
   auto others = other.submit(square, 1);
   EXPECT_THROW((void)pool.cancel(others), brood::UsageError);
+}
+
+TEST_F(PoolCrash, CancelOfAMapStopsWhatRunsAndDropsTheRest) {
+  Pipe said;
+  Pool pool(1);
+  const auto say_and_stay = [](const std::string& writer) {
+    process_test::tell(writer, "in it");
+    for (;;) ::pause();
+  };
+  for (const std::int64_t chunk_size : {1, 5}) {
+    auto all = pool.map_async(say_and_stay, std::vector(5, said.writer()), {.chunk_size = chunk_size});
+    EXPECT_EQ(said.line(), "in it");
+    EXPECT_TRUE(pool.cancel(all));
+    EXPECT_THROW(all.get(), brood::CancelledError);
+    EXPECT_EQ(pool.apply(square, 3), 9);
+  }
+  EXPECT_EQ(pool.insight().deaths, 2U) << "a further item was run";
+}
+
+/// A copy of the worker that would go on as if it were the worker.
+int come_back_twice(bool by_exception) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (by_exception) throw std::runtime_error("of the copy");
+    return 0;
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WEXITSTATUS(status);
+}
+TEST_F(PoolCrash, AForkedCopyThatComesBackFromTheTaskEnds) {
+  Pool pool(1);
+  for (const bool by_exception : {false, true}) EXPECT_EQ(pool.apply(come_back_twice, by_exception), 1);
+  EXPECT_EQ(pool.insight().deaths, 0U);
+}
+
+TEST_F(PoolCrash, AnActionOfTheEndMayWaitForTheWorkers) {
+  Pipe gate;
+  Pipe said;
+  Pool pool(1);
+  auto inside = pool.submit(gated, 1, said.writer(), gate.reader());
+  EXPECT_EQ(said.line(), "inside 1");
+  bool has_joined = false;
+  inside.on_done([&](const brood::Future<int>&) { has_joined = pool.join_for(1h); });
+  pool.terminate();
+  EXPECT_TRUE(has_joined);
 }
 
 // Either nothing of it is done, or all of it is: nobody is told "no" and finds it cancelled.

@@ -98,6 +98,16 @@ TEST_F(PoolOptionsTest, GrowsAndShrinksWhileItRuns) {
   pool.join();
 }
 
+TEST_F(PoolOptionsTest, WhatMakesNoSenseIsRefused) {
+  Pool pool(1);
+  EXPECT_THROW((void)pool.submit({.hard_limit = -1s}, square, 1), brood::UsageError);
+  EXPECT_THROW((void)pool.submit({.soft_limit = -1ns}, square, 1), brood::UsageError);
+  EXPECT_THROW((void)pool.map(square, {1}, {.retry = {.times = 1, .backoff = -5ms}}), brood::UsageError);
+  EXPECT_THROW((void)pool.imap(square, std::vector{1}, {.hard_limit = -1s}).next(), brood::UsageError);
+  EXPECT_EQ(pool.apply(square, 3), 9);
+  EXPECT_THROW(Pool(10'000'000'000), brood::UsageError);
+}
+
 TEST_F(PoolOptionsTest, InsightCounts) {
   Pool pool(2);
   const auto nap = [](int ms) {

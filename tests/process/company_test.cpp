@@ -193,6 +193,26 @@ TEST_P(Company, FiftyThreadsAreAtWork) {
 }
 
 // PDEATHSIG would fire here: the parent's thread ends, the parent does not.
+TEST_P(Company, AChildsChildHasCopiesOfEverythingAndKeepsNobodyWaiting) {
+  Pipe gate;
+  for (int round = 0; round < 20; ++round) {
+    brood::Process child(
+        {.start_method = GetParam()},
+        [](const std::string& reader) {
+          if (::fork() == 0) {
+            await(reader);
+            std::_Exit(0);
+          }
+          ::raise(SIGKILL);
+        },
+        gate.reader());
+    child.start();
+    child.join();
+    EXPECT_EQ(child.exitcode(), -SIGKILL);
+  }
+  gate.let_go(20);
+}
+
 TEST_P(Company, ADaemonOutlivesTheThreadThatStartedIt) {
   Pipe gate;
   Pipe out;

@@ -1,4 +1,7 @@
 // Remote: methods, arguments, results, states, moves.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "brood/lock.hpp"
 #include "brood/queue.hpp"
 #include "brood/value.hpp"
@@ -267,6 +270,27 @@ TEST_P(RemoteObject, ACallThatNobodyWaitsForDoesNotHoldUpStop) {
   gate.let_go();
   account.stop();
   EXPECT_EQ(account.exitcode(), 0);
+}
+
+/// A copy of the host that would go on as if it were the host.
+struct Copied {
+  int come_back_twice(bool by_exception) const {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (by_exception) throw std::runtime_error("of the copy");
+      return 0;
+    }
+    int status = 0;
+    (void)::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+};
+TEST_P(RemoteObject, AForkedCopyThatComesBackFromACallEnds) {
+  auto copied = make<Copied>();
+  EXPECT_EQ(copied.call<&Copied::come_back_twice>(false), 1);
+  EXPECT_EQ(copied.call<&Copied::come_back_twice>(true), 1);
+  copied.stop();
+  EXPECT_EQ(copied.exitcode(), 0);
 }
 
 // --- constructors that fail ------------------------------------------------------------------------------------------

@@ -143,7 +143,8 @@ class PoolForms {
 
   /// Cancel a task of this pool's submit(), also while it runs: it is asked (this_task().stop_requested()), and after
   /// `options.grace` its worker is killed and replaced; then the future fails with CancelledError, and nothing is tried again. A
-  /// task that returns or throws before that has its result. False if the future is settled already.
+  /// task that returns or throws before that has its result. Of a map_async(): the items that run, and those that have not begun.
+  /// False if the future is settled already.
   /// Errors: UsageError (a future of something else).
   template <class T>
   bool cancel(const Future<T>& future, const CancelOptions& options = {}) const {
