@@ -57,7 +57,14 @@ Core::Core(std::size_t workers, PoolOptions options)
   (void)g_last_name;
 }
 
-Core::~Core() = default;
+/// In the thread that lets go of it last, which may be one of its own.
+Core::~Core() {
+  at_exit_.cancel();
+  for (std::thread* const thread : {&pump_, &keeper_}) {
+    if (thread->get_id() == std::this_thread::get_id()) thread->detach();
+    else if (thread->joinable()) thread->join();
+  }
+}
 
 bool Core::is_creators() const noexcept { return os::forks() == forks_; }
 
@@ -95,7 +102,10 @@ void Core::start() {
     }
     throw;
   }
-  at_exit_ = Finalizer([this] { finish(); });
+  // Not by `this`: one whose user has let go of it in an action may be destroyed by its own threads at any time.
+  at_exit_ = Finalizer([weak = weak_from_this()] {
+    if (const auto it = weak.lock()) it->finish();
+  });
 }
 
 void Core::finish() noexcept {
@@ -108,13 +118,13 @@ void Core::finish() noexcept {
   }
   wake_keeper();
   hall_.pump.notify_all();
+  // An action of a future lets go of the pool: this thread may be one of them, and they end by themselves, once the workers
+  // have. The exit of the program waits for that.
+  if (is_ours) return;
   for (std::thread* const thread : {&pump_, &keeper_}) {
-    if (!thread->joinable()) continue;
-    // An action of a future lets go of the pool: this thread may be one of them, and they end by themselves.
-    if (is_ours) thread->detach();
-    else thread->join();
+    if (thread->joinable()) thread->join();
   }
-  if (!is_ours) at_exit_.cancel();
+  at_exit_.cancel();
 }
 
 void Core::close() {
