@@ -7,6 +7,7 @@ namespace {
 
 using namespace pool_test;
 
+#if !SUPPORT_TSAN  // fork: see INSTANTIATE_FOR_EVERY_POOL
 class PoolWorker : public Pools {};
 
 /// The hall of the test; a forked worker has it, too.
@@ -17,7 +18,6 @@ int reader_sleeps_in(int does) {
   return does;
 }
 
-#if !SUPPORT_TSAN  // fork: see INSTANTIATE_FOR_EVERY_POOL
 // Behind a result for which no bell was rung the worker finds nothing but what was taken back, and goes to sleep: nobody else
 // can know of that result.
 TEST_F(PoolWorker, RingsBeforeItWaits) {
