@@ -124,6 +124,7 @@ class MapStream {
           });
         }
       } catch (...) {
+        // What the input throws is thrown by next(), behind the results of the items before.
         it.input_over = true;
         it.input_error = std::current_exception();
       }

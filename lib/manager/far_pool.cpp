@@ -205,7 +205,7 @@ void FarPool::ask_for_results(std::uint64_t box, std::shared_ptr<detail::Convers
   try {
     if (!conversation) conversation = std::make_shared<detail::Conversation>(pool_.link());
   } catch (...) {
-    return lose(box, std::current_exception());
+    return lose(box, std::current_exception());  // every open future throws it
   }
   const auto batch = std::make_shared<Batch>(shared_from_this(), box, conversation);
   batch->when_settled([self = shared_from_this(), batch] {
@@ -217,7 +217,7 @@ void FarPool::ask_for_results(std::uint64_t box, std::shared_ptr<detail::Convers
     request.arguments().uint(box);
     request.begin(batch);
   } catch (...) {
-    (void)batch->fail(std::current_exception());
+    (void)batch->fail(std::current_exception());  // whereupon lose() tells the futures
   }
 }
 
@@ -296,7 +296,7 @@ void FarPool::lose(std::uint64_t box, const std::exception_ptr& why) {
     } catch (const ManagerDied& error) {
       return std::make_exception_ptr(ManagerDied(error.what(), error.pid(), error.exitcode()));
     } catch (...) {
-      return std::current_exception();
+      return std::current_exception();  // as it is: it names no process
     }
   });
   drop_box(box);

@@ -231,7 +231,7 @@ bool JobData::fail_encoded(std::size_t item, Decoder& thrown) {
   try {
     of->fail_encoded(item, thrown);
   } catch (...) {
-    return fail(item, std::current_exception());
+    return fail(item, std::current_exception());  // it cannot be decoded, either
   }
   return settled(true);
 }
