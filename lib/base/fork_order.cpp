@@ -9,7 +9,7 @@
 namespace brood::inline v1::base {
 namespace {
 
-constexpr std::size_t kPlaces = static_cast<std::size_t>(ForkOrder::modules) + 1;
+constexpr std::size_t kPlaces = static_cast<std::size_t>(ForkOrder::descriptors) + 1;
 
 // No mutex around them: a thread that forks may hold the first of the guards already, and would then take this mutex
 // after it, every other thread before it.

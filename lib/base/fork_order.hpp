@@ -5,7 +5,7 @@
 
 namespace brood::inline v1::base {
 
-/// The order in which nested code takes them: rooms above first. (Nothing is taken inside `waiters` and `modules`; and room
+/// The order in which nested code takes them: rooms above first. (Nothing is taken inside `waiters`, `modules` and `descriptors`; and room
 /// process forks with `children` in its hands, so that must come before them.)
 enum class ForkOrder : std::uint8_t {
   children,
@@ -16,7 +16,8 @@ enum class ForkOrder : std::uint8_t {
   registry,
   attachments,
   waiters,
-  modules
+  modules,
+  descriptors
 };
 
 struct ForkGuard {

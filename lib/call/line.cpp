@@ -130,13 +130,14 @@ bool Line::call(Request request, detail::Received& into, std::size_t& result_at,
 }
 
 void Line::begin(Request request, std::shared_ptr<detail::FutureCore> future) {
+  (void)future
+      ->begin();  // before we have our mutex: a future takes its answer in under its own, and may ask on from there
   Lock lock(mutex_);
   if (over_) {
     lock.unlock();
     throw_over();
   }
   need_pump(lock);
-  (void)future->begin();
   futures_.emplace(request.id, Open{std::move(future), std::move(request.kept)});
   lock.unlock();
   bool is_sent = false;

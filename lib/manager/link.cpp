@@ -213,10 +213,9 @@ std::shared_ptr<call::Line> Link::connect() {
                          " of the protocol, and this program version " + std::to_string(kProtocol));
     }
     const std::uint64_t server = in.uint();
-    if (server_ != 0 && server != server_) {
+    if (std::uint64_t known = 0; !server_.compare_exchange_strong(known, server) && known != server) {
       throw ManagerDied("the manager that this proxy belongs to is gone; another one answers at its address " + where);
     }
-    server_ = server;
     (void)in.boolean();
     std::string pipe_handle;
     if (!in.try_nil()) pipe_handle = in.str();

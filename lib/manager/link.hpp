@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -56,7 +57,7 @@ class Link : public std::enable_shared_from_this<Link> {
   const Address address_;
   const ConnectOptions options_;
   std::optional<Address> told_;
-  std::uint64_t server_ = 0;
+  std::atomic<std::uint64_t> server_ = 0;  ///< 0: not known before the first conversation
   std::mutex mutex_;
   pid_t owner_ = 0;
   std::string client_;  ///< this process, to the server

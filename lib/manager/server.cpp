@@ -100,6 +100,8 @@ Server::Server(const ListenerOptions& options, std::optional<Journal::Options> j
       news_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       file_events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   if (!news_) throw OsError(errno, "cannot make an event descriptor for a manager's server");
+  listener_.keep_from_forks();
+  if (side_door_) side_door_->keep_from_forks();
   if (file_events_ && ::inotify_add_watch(file_events_.get(), shm::domain_path({}).c_str(), IN_DELETE) < 0)
     file_events_.reset();
   if (!journal_) return;

@@ -59,6 +59,11 @@ void Client::release(std::uint64_t object) {
 
 // --- Session -------------------------------------------------------------------------------------------------------------
 
+Session::Session(Server& server, detail::ConnectionCore connection)
+    : server_(server),
+      connection_(std::move(connection)),
+      socket_(std::in_place, connection_.transport().descriptor()) {}
+
 /// [version, client, pid, domain, max_message] → [version, server, local?, pipe or nil, max_message]; over a socket, if there is a
 /// pipe, then: true if the client has opened it.
 bool Session::greet() {
@@ -105,7 +110,7 @@ bool Session::greet() {
     if (last.boolean()) {
       const std::lock_guard lock(line_mutex_);
       other_end_ = pipe->second.handle().str();
-      socket_ = -1;
+      socket_.reset();
       connection_ = std::move(pipe->first);
     }
   }
@@ -114,10 +119,6 @@ bool Session::greet() {
 }
 
 void Session::run() {
-  {
-    const std::lock_guard lock(line_mutex_);
-    socket_ = connection_.transport().descriptor();
-  }
   bool is_greeted = false;
   try {
     if (!server_.is_stopping()) is_greeted = greet();
@@ -128,7 +129,7 @@ void Session::run() {
     converse();
   } else {
     const std::lock_guard lock(line_mutex_);
-    socket_ = -1;
+    socket_.reset();
     connection_.close();
   }
   has_ended_ = true;
@@ -151,7 +152,7 @@ void Session::converse() {
   if (!server_.is_stopping()) line_->serve();
   {
     const std::lock_guard lock(line_mutex_);
-    socket_ = -1;
+    socket_.reset();
     other_end_.clear();
   }
   is_gone_ = true;
@@ -226,7 +227,7 @@ bool Session::look_after() {
 void Session::interrupt() noexcept {
   const std::lock_guard lock(line_mutex_);
   is_gone_ = true;
-  if (socket_ >= 0) ::shutdown(socket_, SHUT_RDWR);
+  if (socket_) ::shutdown(socket_->descriptor(), SHUT_RDWR);
   if (other_end_.empty()) return;
   try {
     // What waits for the client reads this in its place.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,6 +15,7 @@
 #include "brood/detail/object.hpp"
 #include "call/line.hpp"
 #include "manager/objects.hpp"
+#include "os/not_in_forks.hpp"
 
 namespace brood::inline v1::manager {
 
@@ -56,7 +58,7 @@ class Client {
 /// One conversation: a thread of the server that does its calls, one after the other.
 class Session {
  public:
-  Session(Server& server, detail::ConnectionCore connection) : server_(server), connection_(std::move(connection)) {}
+  Session(Server& server, detail::ConnectionCore connection);
   /// The thread's body: hello, then calls until the end.
   void run();
 
@@ -92,12 +94,12 @@ class Session {
 
   Server& server_;
   detail::ConnectionCore connection_;
+  std::optional<os::NotInForks> socket_;  ///< as long as the conversation goes over one, and it is open
   std::shared_ptr<Client> client_;
   bool is_local_ = false;  ///< the client is of this domain
   std::shared_ptr<call::Line> line_;
   std::mutex line_mutex_;
   std::string other_end_;  ///< of a pipe: the handle of the client's end
-  int socket_ = -1;        ///< of a socket: its descriptor, as long as it is open
   std::uint64_t longest_answer_ = 0;
   std::uint64_t owner_ = 0;
   std::shared_ptr<Entry> entry_;

@@ -61,7 +61,9 @@ Door::Client::Client(const Door& door, base::UniqueFd socket, Place place)
       until(Deadline::after(door.handshake_timeout_)),
       may_leave(Deadline::after(kUndisturbed)),
       from(place),
-      has_spoken(is_readable(stream->socket())) {}
+      has_spoken(is_readable(stream->socket())) {
+  if (door.kept_from_forks_) kept_from_forks.emplace(stream->socket());
+}
 
 Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& type)
     : terms_(terms_of(options.authkey, options.digest, options.max_message, options.handshake_timeout, type)),
@@ -135,7 +137,8 @@ void Door::watch_listener(bool on) {
   listener_is_watched_ = on;
 }
 
-/// The clients inside are the parent's, and so is what epoll knows; the listening socket is everybody's.
+/// The clients inside are the parent's, and so is what epoll knows; the listening socket is everybody's, unless it was kept from
+/// forks: then nobody ever comes here.
 void Door::begin_in_child() {
   turn_.begin_anew();
   clients_.clear();
@@ -152,6 +155,8 @@ int Door::descriptor() {
   here();
   return epoll_.get();
 }
+
+void Door::keep_from_forks() { kept_from_forks_.emplace(socket_.get()); }
 
 bool Door::somebody_waits() const { return is_readable(socket_.get()); }
 
@@ -240,6 +245,7 @@ bool Door::go_on_with(Clients::iterator client) {
 std::unique_ptr<channel::Transport> Door::welcome(Clients::iterator client) {
   Clients leaving;
   leaving.splice(leaving.begin(), clients_, client);
+  client->kept_from_forks.reset();
   if (client->events != 0) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, client->stream->socket(), nullptr);
   auto transport = std::make_unique<SocketTransport>(std::move(client->stream), terms_.messages, client->label,
                                                      client->greeting.peer(), client->greeting.late_note());
@@ -313,6 +319,7 @@ std::optional<ConnectionCore> ListenerCore::accept(Deadline deadline) {
 Address ListenerCore::address() const { return open_door().address(); }
 std::optional<Address> ListenerCore::last_accepted() const { return open_door().last_accepted(); }
 int ListenerCore::descriptor() const { return open_door().descriptor(); }
+void ListenerCore::keep_from_forks() { open_door().keep_from_forks(); }
 
 void ListenerCore::close() noexcept {
   if (door_ == nullptr) return;

@@ -16,6 +16,7 @@
 #include "net/stream.hpp"
 #include "net/tls.hpp"
 #include "net/turn.hpp"
+#include "os/not_in_forks.hpp"
 
 namespace brood::inline v1::net {
 
@@ -29,12 +30,15 @@ class Door {
   [[nodiscard]] const Address& address() const noexcept { return address_; }
   [[nodiscard]] std::optional<Address> last_accepted();
   [[nodiscard]] int descriptor();
+  /// Before others use this object.
+  void keep_from_forks();
 
  private:
   struct Client {
     Client(const Door& door, base::UniqueFd socket, Place from);
     std::string label;
     std::unique_ptr<Stream> stream;
+    std::optional<os::NotInForks> kept_from_forks;
     Greeting greeting;
     Deadline until;
     Deadline may_leave;  ///< from then on it gives up its place if somebody waits outside
@@ -70,6 +74,7 @@ class Door {
   const std::size_t most_clients_;
   std::optional<TlsContext> tls_;
   base::UniqueFd socket_;
+  std::optional<os::NotInForks> kept_from_forks_;
   SocketFile file_;
   Address address_;
   Owner owner_;

@@ -21,6 +21,7 @@
 #include "manager/manager_support.hpp"
 #include "manager/pool_order.hpp"
 #include "manager/strangers.hpp"
+#include "pool/pool_methods.hpp"
 #include "support/sanitizers.hpp"
 
 namespace {
@@ -88,7 +89,7 @@ class ManagedPool : public Managed {
     return manager.pool(workers, options);
   }
 };
-INSTANTIATE_FOR_EVERY_METHOD(ManagedPool);
+INSTANTIATE_FOR_EVERY_POOL(ManagedPool);
 class ManagedPoolOnce : public ManagedOnce {};
 
 // --- the same as Pool ----------------------------------------------------------------------------------------------------

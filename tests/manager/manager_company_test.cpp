@@ -15,6 +15,7 @@
 #include "brood/listener.hpp"
 #include "brood/shared_proxies.hpp"
 #include "manager/manager_support.hpp"
+#include "manager/strangers.hpp"
 #include "net/certificate.hpp"
 
 namespace {
@@ -107,6 +108,35 @@ TEST_P(Company, AChildOfTheServerKeepsNobodyWaitingForIt) {
   std::ostringstream text;
   text << manager;
   EXPECT_NE(text.str().find("ended with -SIGKILL"), std::string::npos) << text.str();
+  gate.let_go();
+}
+
+/// For as long as the server is there, and once more, by a new conversation.
+void use_until_it_has_died(const brood::ListProxy<int>& list, const std::string& said) {
+  (void)list.size();
+  tell(said, "uses it");
+  for (int deaths = 0; deaths < 2;) {
+    try {
+      (void)list.size();
+    } catch (const brood::ManagerDied&) {  // a child of the server at the door would be another error: HandshakeTimeout
+      ++deaths;
+    }
+  }
+}
+TEST_P(Company, NorWhoDidNotStartIt) {
+  Pipe gate;
+  Pipe said;
+  brood::Manager served({.authkey = "key", .process = {.start_method = GetParam()}});
+  auto list = served.list<int>();
+  auto other = make(use_until_it_has_died, list, said.writer());
+  other.start();
+  EXPECT_EQ(said.line(), "uses it");
+  Stranger from_elsewhere(served.address(), "key", false);
+  served.make<Parent>().call<&Parent::leave_child>(gate.reader());
+  ::kill(static_cast<pid_t>(*served.pid()), SIGKILL);
+  EXPECT_TRUE(from_elsewhere.sees_the_end());
+  other.join();
+  EXPECT_EQ(other.exitcode(), 0);
   gate.let_go();
 }
 

@@ -16,6 +16,7 @@
 #include "brood/error.hpp"
 #include "brood/pool.hpp"
 #include "brood/remote_error.hpp"
+#include "pool/pool_methods.hpp"
 #include "process/process_support.hpp"
 #include "support/sanitizers.hpp"
 
@@ -74,17 +75,6 @@ class EveryPool : public process_test::EveryMethod {
   static Pool make(std::int64_t workers) { return Pool(workers, by(GetParam())); }
 };
 class Pools : public process_test::Processes {};
-#if SUPPORT_TSAN
-// The thread sanitizer's runtime takes the first thread of a forked child for one of the parent's ("dup thread with used id").
-#define INSTANTIATE_FOR_EVERY_POOL(suite)                                                                \
-  INSTANTIATE_TEST_SUITE_P(Methods, suite,                                                               \
-                           ::testing::Values(brood::StartMethod::spawn, brood::StartMethod::forkserver), \
-                           process_test::method_name)
-inline const std::vector<std::string> kMethods{"spawn", "forkserver"};
-#else
-#define INSTANTIATE_FOR_EVERY_POOL(suite) INSTANTIATE_FOR_EVERY_METHOD(suite)
-inline const std::vector<std::string> kMethods{"fork", "spawn", "forkserver"};
-#endif
 
 template <class E, class F>
 std::string text_of(F f) {

@@ -79,6 +79,9 @@ class ListenerCore {
   [[nodiscard]] Address address() const;
   [[nodiscard]] std::optional<Address> last_accepted() const;
   [[nodiscard]] int descriptor() const;
+  /// From now on children made by fork share neither this nor its clients that are not through: who comes when this process is
+  /// dead is refused, and not kept waiting by one of them.
+  void keep_from_forks();
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return door_ == nullptr; }
   [[nodiscard]] std::string printed() const;
