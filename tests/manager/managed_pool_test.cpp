@@ -21,7 +21,7 @@
 #include "manager/manager_support.hpp"
 #include "manager/pool_order.hpp"
 #include "manager/strangers.hpp"
-#include "pool/pool_methods.hpp"
+#include "process/methods_in_threads.hpp"
 #include "support/sanitizers.hpp"
 
 namespace {
@@ -89,7 +89,7 @@ class ManagedPool : public Managed {
     return manager.pool(workers, options);
   }
 };
-INSTANTIATE_FOR_EVERY_POOL(ManagedPool);
+INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS(ManagedPool);
 class ManagedPoolOnce : public ManagedOnce {};
 
 // --- the same as Pool ----------------------------------------------------------------------------------------------------

@@ -215,7 +215,7 @@ TEST_F(PoolChaos, TheEndMayComeAtAnyMoment) {
 
 /// A program with a Pool, which is killed or ends in its own way.
 TEST_F(PoolChaos, WhenTheMasterIsKilledNothingIsLeft) {
-  for (const std::string& method : kMethods) {
+  for (const std::string& method : kMethodsInThreads) {
     for (const std::string state : {"idle", "busy", "initializing", "streaming"}) {
       SCOPED_TRACE(method + " " + state);
       const auto ran = process_test::run_program(process_test::test_program("pool_cases"), {method, "killed", state});
@@ -234,7 +234,7 @@ TEST_F(PoolChaos, WhenTheMasterIsKilledNothingIsLeft) {
 }
 
 TEST_F(PoolChaos, AProgramMayLeaveItsPoolsToTheEnd) {
-  for (const std::string& method : kMethods) {
+  for (const std::string& method : kMethodsInThreads) {
     for (const std::string what : {"static", "leaked", "exit", "in action", "exit in action"}) {
       SCOPED_TRACE(method + " " + what);
       const auto ran = process_test::run_program(process_test::test_program("pool_cases"), {method, what});

@@ -225,7 +225,7 @@ TEST_P(PoolCrashEvery, AllWorkersMayBeKilledWhileTheyStart) {
   wait_until([&] { return pool.insight().workers.size() == kWorkers; });
 }
 
-INSTANTIATE_FOR_EVERY_POOL(PoolCrashEvery);
+INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS(PoolCrashEvery);
 
 TEST_F(PoolCrash, OfManyWorkersThatCannotGetReadyOneGoesAhead) {
   constexpr unsigned kWorkers = 8;

@@ -16,7 +16,7 @@
 #include "brood/error.hpp"
 #include "brood/pool.hpp"
 #include "brood/remote_error.hpp"
-#include "pool/pool_methods.hpp"
+#include "process/methods_in_threads.hpp"
 #include "process/process_support.hpp"
 #include "support/sanitizers.hpp"
 

@@ -147,7 +147,7 @@ TEST_P(EveryPool, ATaskMayMakeAPool) {
   EXPECT_EQ(pool.map(nested_map, {3, 4}, {.chunk_size = 1}), (std::vector{5, 14}));
 }
 
-INSTANTIATE_FOR_EVERY_POOL(EveryPool);
+INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS(EveryPool);
 
 TEST_F(Pools, TakesAnyInputRangeAndAnyFunction) {
   Pool pool(2);
@@ -259,7 +259,7 @@ TEST_F(Pools, AForkedCopyIsNobodys) {
     {
       Pool moved = std::move(pool);  // its destructor does nothing
     }
-#if !SUPPORT_TSAN  // as for INSTANTIATE_FOR_EVERY_POOL
+#if !SUPPORT_TSAN  // as for INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS
     // A pool of its own is fine.
     Pool own(1, by(StartMethod::fork));
     if (own.apply(square, 3) != 9) code = 2;

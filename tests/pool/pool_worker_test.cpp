@@ -7,7 +7,7 @@ namespace {
 
 using namespace pool_test;
 
-#if !SUPPORT_TSAN  // fork: see INSTANTIATE_FOR_EVERY_POOL
+#if !SUPPORT_TSAN  // fork: see INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS
 class PoolWorker : public Pools {};
 
 /// The hall of the test; a forked worker has it, too.

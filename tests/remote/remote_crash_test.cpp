@@ -1,6 +1,7 @@
 // Hosts and creators that are killed, hosts that are replaced.
 #include "brood/process.hpp"
 #include "brood/queue.hpp"
+#include "process/methods_in_threads.hpp"
 #include "remote/remote_support.hpp"
 
 namespace {
@@ -153,7 +154,10 @@ TEST_P(RemoteCrash, AReplacementThatCannotBeMadeIsToldAndTriedAgain) {
   EXPECT_EQ(host.call<&Moody::number>(), 2);
 }
 
-TEST_P(RemoteCrash, SeveralThreadsFindOneReplacement) {
+class RemoteCrashInThreads : public RemoteCrash {};
+INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS(RemoteCrashInThreads);
+
+TEST_P(RemoteCrashInThreads, SeveralThreadsFindOneReplacement) {
   auto account = Remote<Account>::with(by(GetParam(), 1, 1), "ada", 5);
   EXPECT_THROW(account.crash(), brood::PeerGone);
   std::vector<std::jthread> threads;

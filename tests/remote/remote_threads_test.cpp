@@ -3,6 +3,7 @@
 
 #include "brood/barrier.hpp"
 #include "brood/lock.hpp"
+#include "process/methods_in_threads.hpp"
 #include "remote/remote_support.hpp"
 
 namespace {
@@ -105,9 +106,11 @@ TEST_P(RemoteThreads, CallbacksOfManyThreadsKeepToTheirOwn) {
   }
 }
 
-TEST_P(RemoteThreads, StartsAndStopsOfSeveralThreadsAreOneAfterTheOther) {
+class RemoteStartedInThreads : public EveryHost {};
+INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS(RemoteStartedInThreads);
+
+TEST_P(RemoteStartedInThreads, StartsAndStopsAreOneAfterTheOther) {
   Remote<Account> account(brood::not_yet, by(GetParam()));
-  std::atomic<int> answers = 0;
   std::vector<std::jthread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
@@ -115,7 +118,7 @@ TEST_P(RemoteThreads, StartsAndStopsOfSeveralThreadsAreOneAfterTheOther) {
         try {
           if (i == 0) account.start("ada", 5);
           else if (i == 1) account.stop();
-          else if (account.balance() == 5) ++answers;
+          else EXPECT_EQ(account.balance(), 5);
         } catch (const brood::UsageError&) {
           continue;  // it runs, or it does not
         } catch (const brood::PeerGone&) {
@@ -126,7 +129,9 @@ TEST_P(RemoteThreads, StartsAndStopsOfSeveralThreadsAreOneAfterTheOther) {
   }
   threads.clear();
   account.stop();
-  EXPECT_GE(answers, 0);
+  EXPECT_THROW((void)account.balance(), brood::UsageError);
+  account.start("ada", 7);
+  EXPECT_EQ(account.balance(), 7);
 }
 
 }  // namespace
