@@ -51,7 +51,7 @@ struct ManagerOptions {
   std::optional<std::string> authkey = {};
   /// For clients of other machines. Those of this domain, children among them, come by a Unix socket and need no certificates.
   std::optional<TlsOptions> tls = {};
-  /// Longer requests are refused, in bytes (NoSpace, code EMSGSIZE).
+  /// Longer requests are refused, in bytes (NoSpace, code EMSGSIZE). At least 1024.
   std::uint64_t max_message = std::uint64_t{1} << 30;
   /// The path of a file in which the server writes down what it keeps. A server that begins with such a file goes on where the
   /// one before ended: with its objects, published names and, unless you say another, its address, so that proxies work again.
@@ -267,8 +267,8 @@ class ManagerFace {
 ///
 /// Shape:   a process with a thread for each thread that calls at the same time.
 /// Threads: safe, but for start, shutdown and destruction. Processes: the creator's; others use proxies or a ManagerClient.
-/// Crash:   of the server: every call throws ManagerDied; with a journal, another Manager goes on where it ended. Of a client: what it held comes back, within a tenth of a second; its
-///          references are forgotten; calls under way are done or not. Of the creator: the server ends.
+/// Crash:   of the server: every call throws ManagerDied; with a journal, another Manager goes on where it ended. Of a client: what it held comes back, within a tenth of a second, and
+///          nothing more is handed to it; a process that lets go of its last proxy counts as gone, too. Its references are forgotten; calls under way are done or not. Of the creator: the server ends.
 /// Source:  Python multiprocessing.managers.SyncManager; lib/manager/README.md has the protocol.
 class Manager : public detail::ManagerFace {
  public:

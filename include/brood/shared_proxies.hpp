@@ -32,12 +32,15 @@ class SharedProxyForms : public ProxyBase {
  public:
   using container_type = Container;
   /// The container itself, for its other calls: several changes as one transaction, looks without copies.
-  [[nodiscard]] Container& container() const { return *container_; }
-  [[nodiscard]] std::size_t size() const { return container_->size(); }
-  [[nodiscard]] bool empty() const { return container_->empty(); }
-  void clear() const { container_->clear(); }
+  [[nodiscard]] Container& container() const {
+    (void)this->core().link();  // UsageError: moved from
+    return *container_;
+  }
+  [[nodiscard]] std::size_t size() const { return container().size(); }
+  [[nodiscard]] bool empty() const { return container().empty(); }
+  void clear() const { container().clear(); }
   /// A copy of everything, as it is at one instant.
-  [[nodiscard]] auto snapshot() const { return container_->snapshot(); }
+  [[nodiscard]] auto snapshot() const { return container().snapshot(); }
 
  protected:
   explicit SharedProxyForms(ProxyCore core) : ProxyBase(std::move(core)), container_(open(core_)) {}

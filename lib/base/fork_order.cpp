@@ -30,10 +30,17 @@ void release_all() {
   }
 }
 
+void release_all_in_child() {
+  for (std::size_t i = kPlaces; i-- > 0;) {
+    if (t_taken[i] != nullptr)
+      (t_taken[i]->unlock_in_child != nullptr ? t_taken[i]->unlock_in_child : t_taken[i]->unlock)();
+  }
+}
+
 }  // namespace
 
 void hold_across_fork(ForkOrder place, ForkGuard guard) {
-  [[maybe_unused]] static const int registered = ::pthread_atfork(take_all, release_all, release_all);
+  [[maybe_unused]] static const int registered = ::pthread_atfork(take_all, release_all, release_all_in_child);
   // Never deleted: exit handlers fork, too.
   g_guards[static_cast<std::size_t>(place)].store(new ForkGuard(guard), std::memory_order_release);
 }

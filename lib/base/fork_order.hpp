@@ -12,6 +12,7 @@ enum class ForkOrder : std::uint8_t {
   log,
   process,
   legacy,
+  links,
   finalizers,
   registry,
   attachments,
@@ -22,7 +23,8 @@ enum class ForkOrder : std::uint8_t {
 
 struct ForkGuard {
   void (*lock)();
-  void (*unlock)();  ///< in the parent and in the child
+  void (*unlock)();                     ///< in the parent, and in the child unless the next is given
+  void (*unlock_in_child)() = nullptr;  ///< may do more; only what a signal handler may
 };
 
 /// From now on every fork, also the application's own, takes the mutex first, so that no child inherits it locked by a

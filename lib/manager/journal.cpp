@@ -107,6 +107,18 @@ void sync_directory_of(const std::string& path) {
 
 }  // namespace
 
+LockedFile::LockedFile(const std::string& path, int flags) {
+  const os::NotInForks::Pause pause = os::NotInForks::pause();
+  file_.reset(::open(path.c_str(), flags | O_CLOEXEC, 0600));
+  if (file_) kept_from_forks_ = std::make_unique<os::NotInForks>(file_.get(), pause);
+}
+LockedFile& LockedFile::operator=(LockedFile&& other) noexcept {
+  kept_from_forks_.reset();  // before the descriptor is closed
+  file_ = std::move(other.file_);
+  kept_from_forks_ = std::move(other.kept_from_forks_);
+  return *this;
+}
+
 Journal::Journal(Options options) : options_(std::move(options)) {
   open_and_lock();
   cut_torn_tail();
@@ -120,8 +132,11 @@ Journal::~Journal() {
 
 void Journal::open_and_lock() {
   for (;;) {
-    file_.reset(::open(options_.path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    file_ = LockedFile(options_.path, O_RDWR | O_CREAT);
     if (!file_) throw_error(errno, "open the journal " + options_.path);
+    std::error_code unknown;
+    const auto real = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file_.get()), unknown);
+    if (!unknown && is_file_at(file_.get(), real)) options_.path = real;
     if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK) throw AddressInUse("the journal " + options_.path + " is that of another server");
       throw OsError(errno, "lock the journal " + options_.path);
@@ -224,7 +239,7 @@ std::uint64_t Journal::begin_copy() {
   const std::lock_guard lock(mutex_);
   drop_copy();
   const std::string path = options_.path + ".new";
-  base::UniqueFd copy(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  LockedFile copy(path, O_RDWR | O_CREAT | O_TRUNC);
   if (!copy) throw_error(errno, "open the journal " + path);
   if (::flock(copy.get(), LOCK_EX | LOCK_NB) != 0) throw OsError(errno, "lock the journal " + path);
   if (const int error = write_all(copy.get(), std::as_bytes(std::span(kMagic)), 0); error != 0)
@@ -253,7 +268,7 @@ void Journal::finish_copy() {
     limit_ = 2 * size_.load();
     return;
   }
-  file_ = std::exchange(copy_, base::UniqueFd());
+  file_ = std::exchange(copy_, LockedFile());
   size_ = copy_size_;
   limit_ = std::max(size_ + options_.spare_bytes, 2 * size_.load());
   if (options_.sync) sync_directory_of(options_.path);
@@ -267,7 +282,7 @@ void Journal::put_off() {
 
 void Journal::drop_copy() noexcept {
   if (!copy_) return;
-  copy_.reset();
+  copy_ = LockedFile();
   (void)::unlink((options_.path + ".new").c_str());
 }
 

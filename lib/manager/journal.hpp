@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -13,8 +14,25 @@
 
 #include "base/unique_fd.hpp"
 #include "brood/serialize.hpp"
+#include "os/not_in_forks.hpp"
 
 namespace brood::inline v1::manager {
+
+/// An open file. Its lock ends with this process, as no child that it has forked shares it.
+class LockedFile {
+ public:
+  LockedFile() = default;
+  /// Sets errno if it cannot be opened; then it is none. Not locked yet.
+  LockedFile(const std::string& path, int flags);
+  LockedFile(LockedFile&&) noexcept = default;
+  LockedFile& operator=(LockedFile&& other) noexcept;
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(file_); }
+  [[nodiscard]] int get() const noexcept { return file_.get(); }
+
+ private:
+  base::UniqueFd file_;
+  std::unique_ptr<os::NotInForks> kept_from_forks_;
+};
 
 /// A file of records, each with its length and a checksum. What append() has returned from survives the death of this process; with
 /// `sync`, that of the machine. A record that was being written at the end is cut off when the file is opened.
@@ -77,14 +95,14 @@ class Journal {
   void drop_copy() noexcept;
   void write_at_end(const std::vector<std::byte>& bytes);
 
-  const Options options_;
-  base::UniqueFd file_;
+  Options options_;  ///< the path without symbolic links, once it is open: the file there will be replaced
+  LockedFile file_;
   std::atomic<std::uint64_t> size_ = 0;
   std::atomic<std::uint64_t> limit_ = 0;
 
   std::mutex mutex_;
   bool is_broken_ = false;
-  base::UniqueFd copy_;
+  LockedFile copy_;
   std::uint64_t copy_size_ = 0;
   std::atomic<std::uint64_t> copy_number_ = 0;
 };

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/fork_order.hpp"
 #include "base/hex.hpp"
 #include "base/made_once.hpp"
 #include "brood/detail/type_id.hpp"
@@ -21,9 +22,13 @@
 namespace brood::inline v1::manager {
 namespace {
 
+/// Of all links, and of what they are in: no fork copies it locked.
+constinit std::mutex g_mutex;
+[[maybe_unused]] const bool g_held_across_fork =
+    (base::hold_across_fork(base::ForkOrder::links, {[] { g_mutex.lock(); }, [] { g_mutex.unlock(); }}), true);
+
 /// All links of this process. Never destroyed: proxies with static storage may outlive anything.
 struct Links {
-  std::mutex mutex;
   std::unordered_map<std::uint64_t, std::weak_ptr<Link>> by_server;
 };
 constinit base::MadeOnce<Links> g_links;
@@ -62,7 +67,7 @@ std::string random_name() {
 
 std::shared_ptr<Link> Link::known(std::uint64_t server) {
   Links& all = links();
-  const std::lock_guard lock(all.mutex);
+  const std::lock_guard lock(g_mutex);
   const auto it = all.by_server.find(server);
   return it == all.by_server.end() ? nullptr : it->second.lock();
 }
@@ -75,13 +80,12 @@ std::shared_ptr<Link> Link::to(const Address& address, const ConnectOptions& opt
   auto link = std::make_shared<Link>(address, options);
   link->server_ = server;
   link->told_ = std::move(told);
-  std::shared_ptr<call::Line> line = link->take();  // says who the server is
+  link->give_back(link->take());  // says who the server is
   Links& all = links();
-  const std::lock_guard lock(all.mutex);
+  const std::lock_guard lock(g_mutex);
   auto& place = all.by_server[link->server_];
   if (auto earlier = place.lock()) return earlier;
   place = link;
-  link->give_back(std::move(line));
   return link;
 }
 
@@ -104,7 +108,7 @@ void Link::start_anew_after_fork() {
 void Link::forget() noexcept {
   std::vector<std::shared_ptr<call::Line>> ending;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(g_mutex);
     if (::getpid() == owner_) ending.swap(idle_);
   }
   for (const auto& line : ending) {
@@ -118,11 +122,10 @@ void Link::forget() noexcept {
 }
 
 std::shared_ptr<call::Line> Link::take() {
-  bool has_lost_one = false;
   for (;;) {
     std::shared_ptr<call::Line> line;
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(g_mutex);
       start_anew_after_fork();
       if (idle_.empty()) break;
       line = std::move(idle_.back());
@@ -130,16 +133,14 @@ std::shared_ptr<call::Line> Link::take() {
     }
     if (is_usable(*line)) return line;
     finish(*line);
-    has_lost_one = true;
   }
-  require_server(has_lost_one ? kUntilEnded : std::chrono::seconds(0));
   return connect();
 }
 
 void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
   std::vector<std::shared_ptr<call::Line>> ended;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(g_mutex);
     if (::getpid() != owner_) return;
     // Where one has ended, so have the others; a server that is there again gets new ones.
     if (line->over()) ended.swap(idle_);
@@ -149,7 +150,7 @@ void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
 }
 
 void Link::watch(const std::shared_ptr<Process>& server) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(g_mutex);
   process_ = server;
   creator_ = ::getpid();
 }
@@ -157,7 +158,7 @@ void Link::watch(const std::shared_ptr<Process>& server) {
 std::exception_ptr Link::explain(const std::exception_ptr& why) {
   std::shared_ptr<Process> server;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(g_mutex);
     if (creator_ == ::getpid()) server = process_.lock();
   }
   std::string text = "the manager at " + address_.str();
@@ -175,17 +176,6 @@ std::exception_ptr Link::explain(const std::exception_ptr& why) {
   return std::make_exception_ptr(ManagerDied(text + detail::describe_exception(why, " <- ")));
 }
 
-/// Its sockets may live on in a child that something in it has forked, and let us wait in vain.
-void Link::require_server(std::chrono::seconds patience) {
-  std::shared_ptr<Process> server;
-  {
-    const std::lock_guard lock(mutex_);
-    if (creator_ == ::getpid()) server = process_.lock();
-  }
-  if (server && server->join_for(patience))
-    std::rethrow_exception(explain(std::make_exception_ptr(EndOfFile("it has ended"))));
-}
-
 std::shared_ptr<call::Line> Link::connect() {
   const std::string where = address_.str();
   const auto died = [link = weak_from_this(), where](const std::exception_ptr& why) {
@@ -194,7 +184,8 @@ std::shared_ptr<call::Line> Link::connect() {
         ManagerDied("the manager at " + where + " is gone: " + detail::describe_exception(why, " <- ")));
   };
   try {
-    detail::ConnectionCore connection = detail::connect(address_, options_, detail::kPayloadType<ManagerMessage>);
+    detail::ConnectionCore connection =
+        detail::connect(address_, options_, detail::kPayloadType<ManagerMessage>, detail::InForks::closed);
     Encoder hello;
     hello.array_header(5);
     hello.uint(kProtocol);

@@ -4,7 +4,6 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -51,14 +50,13 @@ class Link : public std::enable_shared_from_this<Link> {
  private:
   [[nodiscard]] std::shared_ptr<call::Line> connect();
   [[nodiscard]] std::exception_ptr explain(const std::exception_ptr& why);
-  void require_server(std::chrono::seconds patience);
   void start_anew_after_fork();
 
   const Address address_;
   const ConnectOptions options_;
   std::optional<Address> told_;
   std::atomic<std::uint64_t> server_ = 0;  ///< 0: not known before the first conversation
-  std::mutex mutex_;
+  // Under the mutex of all links.
   pid_t owner_ = 0;
   std::string client_;  ///< this process, to the server
   std::weak_ptr<Process> process_;

@@ -10,6 +10,7 @@
 #include <ostream>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "brood/connection.hpp"
 #include "brood/error.hpp"
 #include "brood/finalizer.hpp"
@@ -27,7 +28,17 @@ namespace {
 
 constinit std::atomic<unsigned> g_last_name = 0;
 
+/// What begins and ends a conversation must fit.
+constexpr std::uint64_t kLeastMaxMessage = 1024;
+
+void require_max_message(const ManagerOptions& options) {
+  if (options.max_message < kLeastMaxMessage)
+    throw UsageError("max_message of a manager must be at least " + std::to_string(kLeastMaxMessage) + " bytes, got " +
+                     std::to_string(options.max_message));
+}
+
 ListenerOptions listener_options(const ManagerOptions& options) {
+  require_max_message(options);
   return {.address = options.address,
           .authkey = options.authkey ? options.authkey : std::optional(current_process().authkey()),
           .tls = options.tls,
@@ -202,6 +213,7 @@ struct Manager::Impl {
 };
 
 Manager::Manager(NotYet /*tag*/, ManagerOptions options) : impl_(std::make_unique<Impl>()) {
+  require_max_message(options);
   if (options.process.name.empty()) options.process.name = "Manager-" + std::to_string(++g_last_name);
   impl_->options = std::move(options);
 }
@@ -255,9 +267,14 @@ void Manager::start_with(std::optional<detail::PackedCall> initializer) {
     std::rethrow_exception(thrown);
   }
   const Address address(in.str());
+  absl::Cleanup end_server = [&] {
+    server->kill();
+    server->join();
+  };
   link_ =
       manager::Link::to(Address(in.str()), {.authkey = order.authkey, .max_message = order.max_message}, 0, address);
   link_->watch(server);
+  std::move(end_server).Cancel();
   it.process = std::move(server);
   it.at_exit.cancel();
   it.at_exit = Finalizer([this] { shutdown(); });
@@ -322,11 +339,20 @@ ManagerClient::ManagerClient(const Address& address, ConnectOptions options) {
 struct ManagerServer::Impl {
   explicit Impl(const ManagerOptions& options) : server(listener_options(options), journal_options(options)) {}
   manager::Server server;
+  const pid_t creator = ::getpid();
 };
 ManagerServer::ManagerServer(const ManagerOptions& options) : impl_(std::make_unique<Impl>(options)) {}
-ManagerServer::~ManagerServer() = default;
+ManagerServer::~ManagerServer() {
+  if (::getpid() != impl_->creator)
+    (void)impl_.release();  // a copy that fork made: threads and sockets are the parent's
+}
 Address ManagerServer::address() const { return Address(impl_->server.address()); }
-void ManagerServer::serve_forever() { impl_->server.serve(-1); }
+void ManagerServer::serve_forever() {
+  if (::getpid() != impl_->creator)
+    throw UsageError("this ManagerServer belongs to process " + std::to_string(impl_->creator) +
+                     ", and a copy that fork made has none of its sockets; make one here");
+  impl_->server.serve(-1);
+}
 void ManagerServer::stop() noexcept { impl_->server.stop(); }
 
 }  // namespace brood::inline v1

@@ -165,6 +165,8 @@ class Asleep {
 };
 /// Errors: PeerGone.
 void require_client(const Session& session);
+/// Looks at its conversation: who has died in its sleep shall not have what another could use.
+[[nodiscard]] bool has_died_asleep(Session& session);
 
 template <class Ready>
 bool Sleeping::wait(Lock& lock, const Call& call, Deadline deadline, Ready ready) {
@@ -177,9 +179,10 @@ bool Sleeping::wait(Lock& lock, const Call& call, Deadline deadline, Ready ready
       changed_.wait(lock);
     } else {
       const std::chrono::steady_clock::time_point when{std::chrono::nanoseconds(deadline.at_ns())};
-      if (changed_.wait_until(lock, when) == std::cv_status::timeout) return ready();
+      if (changed_.wait_until(lock, when) == std::cv_status::timeout && !ready()) return false;
     }
     if (ready()) {
+      if (has_died_asleep(*call.session)) changed_.notify_all();  // another may have it
       require_client(*call.session);
       return true;
     }

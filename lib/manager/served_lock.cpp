@@ -32,9 +32,13 @@ class ServedLock : public Sleeping {
   }
   void client_gone(const Client& client) override {
     const Lock lock(mutex_);
-    if (recoverer_ == &client) recoverer_ = nullptr;  // the next one may try
+    if (recoverer_ == &client) {
+      recoverer_ = nullptr;  // the next one may try
+      changed_.notify_all();
+    }
     if (holder_ != &client) return;
     if (!heals_) died_pid_ = client.pid();
+    has_left_ = client.has_left();
     is_damaged_ = !heals_;
     let_go();
   }
@@ -102,11 +106,11 @@ class ServedLock : public Sleeping {
     }
     if (!wait(guard, call, deadline, [this] { return holder_ == nullptr || is_damaged_; })) return false;
     if (is_damaged_) {
-      throw OwnerDied(
-          "the owner (pid " + std::to_string(died_pid_) +
-              ") of this managed lock died while it held it; what the lock guards may be half changed: repair "
-              "it in recover()",
-          died_pid_);
+      throw OwnerDied("the owner (pid " + std::to_string(died_pid_) + ") of this managed lock " +
+                          (has_left_ ? "has ended, or let go of its last proxy," : "died") +
+                          " while it held it; what the lock guards may be half changed: repair "
+                          "it in recover()",
+                      died_pid_);
     }
     hold(call, thread, 1);
     return true;
@@ -143,6 +147,7 @@ class ServedLock : public Sleeping {
   std::uint32_t depth_ = 0;
   bool is_damaged_ = false;
   std::int64_t died_pid_ = 0;
+  bool has_left_ = false;  ///< it said that it goes
   const Client* recoverer_ = nullptr;
 };
 
@@ -196,8 +201,7 @@ class ServedCondition final : public ServedLock {
     std::size_t done = 0;
     for (Waiter* const it : waiters_) {
       if (most != 0 && done == most) break;
-      // One whose client has died in its sleep shall not have what another could use.
-      if (it->is_notified || it->session->look_after() || it->session->is_gone()) continue;
+      if (it->is_notified || has_died_asleep(*it->session)) continue;
       it->is_notified = true;
       ++done;
     }

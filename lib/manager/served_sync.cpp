@@ -1,4 +1,5 @@
 // Semaphore, BoundedSemaphore, Event and Barrier.
+#include <algorithm>
 #include <array>
 #include <set>
 #include <unordered_map>
@@ -192,15 +193,23 @@ class ServedBarrier final : public Sleeping {
     }
     if (state_ == State::broken) throw_broken();
     const std::uint32_t index = waiting_++;
+    arrived_.insert(call.session);
     struct Leave {
       ServedBarrier& barrier;
+      Session* session;
       ~Leave() {
+        barrier.arrived_.erase(session);
         if (--barrier.waiting_ > 0 || barrier.state_ == State::broken) return;
         barrier.state_ = State::filling;
         barrier.changed_.notify_all();
       }
-    } const leave{*this};
+    } const leave{*this, call.session};
     if (waiting_ == parties_) {
+      const auto has_died = [&](Session* it) { return it != call.session && has_died_asleep(*it); };
+      if (std::ranges::any_of(arrived_, has_died)) {
+        shatter();
+        throw_broken();
+      }
       state_ = State::draining;
       changed_.notify_all();
     } else {
@@ -258,6 +267,7 @@ class ServedBarrier final : public Sleeping {
   std::uint32_t waiting_ = 0;
   State state_ = State::filling;
   std::set<const Client*> enrolled_;
+  std::set<Session*> arrived_;  ///< asleep here
 };
 
 }  // namespace

@@ -52,7 +52,7 @@ ListenerOptions as_before(ListenerOptions options, const std::string& address) {
 detail::ListenerCore side_door(ListenerOptions options, const std::string& before) {
   options.address = before.empty() ? Address() : Address(before);
   options.tls.reset();
-  return {with_backlog(std::move(options)), detail::kPayloadType<ManagerMessage>};
+  return {with_backlog(std::move(options)), detail::kPayloadType<ManagerMessage>, detail::InForks::closed};
 }
 
 }  // namespace
@@ -89,7 +89,8 @@ Encoder Server::identity() const {
 Server::Server(const ListenerOptions& options, std::optional<Journal::Options> journal)
     : journal_(journal ? std::make_unique<Journal>(*std::move(journal)) : nullptr),
       before_(identity_in(journal_.get())),
-      listener_(as_before(with_backlog(options), before_.address), detail::kPayloadType<ManagerMessage>),
+      listener_(as_before(with_backlog(options), before_.address), detail::kPayloadType<ManagerMessage>,
+                detail::InForks::closed),
       address_(listener_.address().str()),
       side_door_(listener_.address().tcp_address() != nullptr || options.tls
                      ? std::optional(side_door(options, before_.local_address))
@@ -100,8 +101,6 @@ Server::Server(const ListenerOptions& options, std::optional<Journal::Options> j
       news_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       file_events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   if (!news_) throw OsError(errno, "cannot make an event descriptor for a manager's server");
-  listener_.keep_from_forks();
-  if (side_door_) side_door_->keep_from_forks();
   if (file_events_ && ::inotify_add_watch(file_events_.get(), shm::domain_path({}).c_str(), IN_DELETE) < 0)
     file_events_.reset();
   if (!journal_) return;
@@ -151,15 +150,27 @@ void Server::serve(int lifeline) {
   if (side_door_) side_door_->close();
   wake_all();
   end_sessions();
+  if (rewriter_.joinable()) rewriter_.join();
 }
 
+/// In a thread of its own: it takes the turn of each object, and a method may be long at one.
 void Server::look_after_journal() {
   is_told_of_journal_ = false;
-  if (!journal_ || !journal_->is_due()) return;
+  if (!journal_ || is_rewriting_ || !journal_->is_due()) return;
+  if (rewriter_.joinable()) rewriter_.join();
+  is_rewriting_ = true;
+  const auto rewrite = [this] {
+    try {
+      objects_.rewrite_journal(identity());
+    } catch (const std::exception&) {
+      journal_->put_off();  // the old one goes on; whoever changes something is told if it cannot
+    }
+    is_rewriting_ = false;
+  };
   try {
-    objects_.rewrite_journal(identity());
-  } catch (const OsError&) {
-    journal_->put_off();  // the old one goes on; whoever changes something is told if it cannot
+    rewriter_ = std::thread(rewrite);
+  } catch (const std::system_error&) {
+    rewrite();
   }
 }
 

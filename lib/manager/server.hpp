@@ -91,6 +91,8 @@ class Server {
   base::UniqueFd file_events_;  ///< inotify on the domain directory; none if there are too many
   std::atomic<bool> is_stopping_ = false;
   std::atomic<bool> is_told_of_journal_ = false;
+  std::atomic<bool> is_rewriting_ = false;
+  std::thread rewriter_;
   std::uint32_t deaths_seen_ = 0;
 
   std::mutex mutex_;

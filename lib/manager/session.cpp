@@ -60,9 +60,7 @@ void Client::release(std::uint64_t object) {
 // --- Session -------------------------------------------------------------------------------------------------------------
 
 Session::Session(Server& server, detail::ConnectionCore connection)
-    : server_(server),
-      connection_(std::move(connection)),
-      socket_(std::in_place, connection_.transport().descriptor()) {}
+    : server_(server), connection_(std::move(connection)), socket_(connection_.transport().descriptor()) {}
 
 /// [version, client, pid, domain, max_message] → [version, server, local?, pipe or nil, max_message]; over a socket, if there is a
 /// pipe, then: true if the client has opened it.
@@ -110,7 +108,7 @@ bool Session::greet() {
     if (last.boolean()) {
       const std::lock_guard lock(line_mutex_);
       other_end_ = pipe->second.handle().str();
-      socket_.reset();
+      socket_ = -1;
       connection_ = std::move(pipe->first);
     }
   }
@@ -129,7 +127,7 @@ void Session::run() {
     converse();
   } else {
     const std::lock_guard lock(line_mutex_);
-    socket_.reset();
+    socket_ = -1;
     connection_.close();
   }
   has_ended_ = true;
@@ -152,7 +150,7 @@ void Session::converse() {
   if (!server_.is_stopping()) line_->serve();
   {
     const std::lock_guard lock(line_mutex_);
-    socket_.reset();
+    socket_ = -1;
     other_end_.clear();
   }
   is_gone_ = true;
@@ -227,7 +225,7 @@ bool Session::look_after() {
 void Session::interrupt() noexcept {
   const std::lock_guard lock(line_mutex_);
   is_gone_ = true;
-  if (socket_) ::shutdown(socket_->descriptor(), SHUT_RDWR);
+  if (socket_ >= 0) ::shutdown(socket_, SHUT_RDWR);
   if (other_end_.empty()) return;
   try {
     // What waits for the client reads this in its place.
@@ -272,6 +270,8 @@ Asleep::~Asleep() {
   const std::lock_guard lock(session_.line_mutex_);
   session_.is_asleep_ = false;
 }
+
+bool has_died_asleep(Session& session) { return session.look_after() || session.is_gone(); }
 
 void require_client(const Session& session) {
   if (session.server().is_stopping()) throw ManagerDied("the manager's server ends");

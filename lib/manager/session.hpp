@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -15,7 +14,6 @@
 #include "brood/detail/object.hpp"
 #include "call/line.hpp"
 #include "manager/objects.hpp"
-#include "os/not_in_forks.hpp"
 
 namespace brood::inline v1::manager {
 
@@ -94,7 +92,7 @@ class Session {
 
   Server& server_;
   detail::ConnectionCore connection_;
-  std::optional<os::NotInForks> socket_;  ///< as long as the conversation goes over one, and it is open
+  int socket_ = -1;  ///< as long as the conversation goes over one, and it is open
   std::shared_ptr<Client> client_;
   bool is_local_ = false;  ///< the client is of this domain
   std::shared_ptr<call::Line> line_;

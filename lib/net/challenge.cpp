@@ -26,6 +26,10 @@ std::string_view to_string(Digest digest) noexcept {
 namespace net {
 namespace {
 
+/// Threads may talk until the process has ended; without this, exit() takes OpenSSL away from under them. (It counts if nobody has
+/// used OpenSSL here before this library was loaded.)
+[[maybe_unused]] const int g_stays_until_the_end = OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
+
 constexpr std::size_t kRandomBytes = 40;
 
 const EVP_MD* algorithm(std::string_view name) {

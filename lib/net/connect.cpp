@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/cleanup/cleanup.h"
 #include "brood/error.hpp"
 #include "net/door.hpp"
 #include "net/socket_transport.hpp"
@@ -50,19 +51,21 @@ int connect_tcp(int socket, const Place& place, const Address& address, Deadline
   return is_self ? ECONNREFUSED : 0;
 }
 
-base::UniqueFd connected_socket(const Address& address, Deadline deadline) {
+base::UniqueFd connected_socket(const Address& address, Deadline deadline, detail::InForks in_forks,
+                                std::unique_ptr<os::NotInForks>& kept_from_forks) {
   int error = 0;
   if (const UnixAddress* name = address.unix_address()) {
     const Place place = place_of(*name);
-    base::UniqueFd socket = make_socket(AF_UNIX, true);
+    base::UniqueFd socket = make_socket(AF_UNIX, true, in_forks, kept_from_forks);
     error = connect_unix(socket.get(), place, address, deadline);
     if (error == 0) {
       set_non_blocking(socket.get());
       return socket;
     }
+    kept_from_forks.reset();
   } else {
     for (const Place& place : places_of(*address.tcp_address(), false)) {
-      base::UniqueFd socket = make_socket(place.family(), false);
+      base::UniqueFd socket = make_socket(place.family(), false, in_forks, kept_from_forks);
       const int why = connect_tcp(socket.get(), place, address, deadline);
       if (why == 0) {
         tune(socket.get());
@@ -70,6 +73,7 @@ base::UniqueFd connected_socket(const Address& address, Deadline deadline) {
       }
       // Of several addresses the one where a machine said no tells most.
       if (error != ECONNREFUSED) error = why;
+      kept_from_forks.reset();
     }
   }
   const std::string what = "cannot connect to " + address.str();
@@ -87,7 +91,8 @@ base::UniqueFd connected_socket(const Address& address, Deadline deadline) {
 
 namespace brood::inline v1::detail {
 
-ConnectionCore connect(const Address& address, const ConnectOptions& options, const ConnectionCore::Type& type) {
+ConnectionCore connect(const Address& address, const ConnectOptions& options, const ConnectionCore::Type& type,
+                       InForks in_forks) {
   const Deadline deadline = options.timeout ? Deadline::after(*options.timeout) : Deadline::never();
   const net::Terms terms =
       net::terms_of(options.authkey, options.digest, options.max_message, options.handshake_timeout, type);
@@ -98,9 +103,11 @@ ConnectionCore connect(const Address& address, const ConnectOptions& options, co
     server_name = options.tls->server_name;
     if (server_name.empty() && address.tcp_address() != nullptr) server_name = address.tcp_address()->host;
   }
-  base::UniqueFd socket = net::connected_socket(address, deadline);
+  std::unique_ptr<os::NotInForks> kept;
+  base::UniqueFd socket = net::connected_socket(address, deadline, in_forks, kept);
   std::unique_ptr<net::Stream> stream =
       tls ? tls->wrap(std::move(socket), server_name) : net::plain_stream(std::move(socket));
+  const absl::Cleanup first_kept_no_more = [&] { kept.reset(); };
   const std::string label = address.str();
   net::Greeting greeting(*stream, terms, net::Role::client, label);
   const Deadline limit = Deadline::after(options.handshake_timeout);
@@ -115,7 +122,7 @@ ConnectionCore connect(const Address& address, const ConnectOptions& options, co
                            " s (handshake_timeout); it may be busy, or ask for no key");
   }
   return ConnectionCore(std::make_unique<net::SocketTransport>(std::move(stream), terms.messages, label,
-                                                               greeting.peer(), greeting.late_note()));
+                                                               greeting.peer(), greeting.late_note(), std::move(kept)));
 }
 
 }  // namespace brood::inline v1::detail

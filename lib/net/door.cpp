@@ -54,19 +54,19 @@ Terms terms_of(const std::optional<std::string>& key, Digest digest, std::uint64
   return {key, digest, {type, max_message}};
 }
 
-Door::Client::Client(const Door& door, base::UniqueFd socket, Place place)
+Door::Client::Client(const Door& door, base::UniqueFd socket, std::unique_ptr<os::NotInForks> kept, Place place)
     : label(label_of(door.address_, place)),
       stream(door.tls_ ? door.tls_->wrap(std::move(socket), {}) : plain_stream(std::move(socket))),
+      kept_from_forks(std::move(kept)),
       greeting(*stream, door.terms_, Role::listener, label),
       until(Deadline::after(door.handshake_timeout_)),
       may_leave(Deadline::after(kUndisturbed)),
       from(place),
-      has_spoken(is_readable(stream->socket())) {
-  if (door.kept_from_forks_) kept_from_forks.emplace(stream->socket());
-}
+      has_spoken(is_readable(stream->socket())) {}
 
-Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& type)
+Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& type, detail::InForks in_forks)
     : terms_(terms_of(options.authkey, options.digest, options.max_message, options.handshake_timeout, type)),
+      in_forks_(in_forks),
       handshake_timeout_(options.handshake_timeout),
       most_clients_(most_clients()) {
   if (options.backlog < 0) throw UsageError("backlog is negative: " + std::to_string(options.backlog));
@@ -74,7 +74,7 @@ Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& t
   // If this does not come to its end, nothing stays behind.
   absl::Cleanup remove_file = [&] { file_.remove(); };
   if (const UnixAddress* address = options.address.unix_address()) {
-    socket_ = make_socket(AF_UNIX, false);
+    socket_ = make_socket(AF_UNIX, false, in_forks_, kept_from_forks_);
     if (address->path.empty()) {
       if (address->is_abstract) throw UsageError("an abstract socket needs a name");
       file_ = SocketFile::bind_to_new(socket_.get());
@@ -95,6 +95,7 @@ Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& t
       try {
         listen_at(places[i], options.backlog);
       } catch (const OsError& error) {
+        kept_from_forks_.reset();
         socket_.reset();
         // A name may stand for an address that this machine does not have.
         if (i + 1 == places.size() || error.code().value() == EADDRINUSE) throw;
@@ -109,7 +110,7 @@ Door::Door(const ListenerOptions& options, const detail::ConnectionCore::Type& t
 Door::~Door() { file_.remove(); }
 
 void Door::listen_at(const Place& place, int backlog) {
-  socket_ = make_socket(place.family(), false);
+  socket_ = make_socket(place.family(), false, in_forks_, kept_from_forks_);
   const int yes = 1;
   (void)::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (::bind(socket_.get(), place.get(), place.size) != 0 || ::listen(socket_.get(), backlog) != 0) {
@@ -156,8 +157,6 @@ int Door::descriptor() {
   return epoll_.get();
 }
 
-void Door::keep_from_forks() { kept_from_forks_.emplace(socket_.get()); }
-
 bool Door::somebody_waits() const { return is_readable(socket_.get()); }
 
 Door::Clients::iterator Door::least_wanted() {
@@ -186,8 +185,12 @@ bool Door::let_one_in() {
   for (;;) {
     Place from;
     from.size = sizeof from.storage;
-    base::UniqueFd socket(
-        ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage), &from.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    base::UniqueFd socket;
+    std::unique_ptr<os::NotInForks> kept = keep_from_forks(in_forks_, [&] {
+      socket.reset(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage), &from.size,
+                             SOCK_CLOEXEC | SOCK_NONBLOCK));
+      return socket.get();
+    });
     if (!socket) {
       switch (errno) {
         case EAGAIN: return false;
@@ -210,7 +213,7 @@ bool Door::let_one_in() {
       }
     }
     tune(socket.get());
-    clients_.emplace_back(*this, std::move(socket), from);
+    clients_.emplace_back(*this, std::move(socket), std::move(kept), from);
     clients_.back().self = std::prev(clients_.end());
     return true;
   }
@@ -245,10 +248,10 @@ bool Door::go_on_with(Clients::iterator client) {
 std::unique_ptr<channel::Transport> Door::welcome(Clients::iterator client) {
   Clients leaving;
   leaving.splice(leaving.begin(), clients_, client);
-  client->kept_from_forks.reset();
   if (client->events != 0) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, client->stream->socket(), nullptr);
   auto transport = std::make_unique<SocketTransport>(std::move(client->stream), terms_.messages, client->label,
-                                                     client->greeting.peer(), client->greeting.late_note());
+                                                     client->greeting.peer(), client->greeting.late_note(),
+                                                     std::move(client->kept_from_forks));
   last_accepted_ = client->from;
   return transport;
 }
@@ -297,8 +300,8 @@ std::unique_ptr<channel::Transport> Door::accept(Deadline deadline) {
 
 namespace brood::inline v1::detail {
 
-ListenerCore::ListenerCore(const ListenerOptions& options, const ConnectionCore::Type& type)
-    : door_(std::make_unique<net::Door>(options, type)) {}
+ListenerCore::ListenerCore(const ListenerOptions& options, const ConnectionCore::Type& type, InForks in_forks)
+    : door_(std::make_unique<net::Door>(options, type, in_forks)) {}
 ListenerCore::ListenerCore(ListenerCore&& other) noexcept = default;
 ListenerCore& ListenerCore::operator=(ListenerCore&& other) noexcept = default;
 ListenerCore::~ListenerCore() = default;
@@ -319,7 +322,6 @@ std::optional<ConnectionCore> ListenerCore::accept(Deadline deadline) {
 Address ListenerCore::address() const { return open_door().address(); }
 std::optional<Address> ListenerCore::last_accepted() const { return open_door().last_accepted(); }
 int ListenerCore::descriptor() const { return open_door().descriptor(); }
-void ListenerCore::keep_from_forks() { open_door().keep_from_forks(); }
 
 void ListenerCore::close() noexcept {
   if (door_ == nullptr) return;

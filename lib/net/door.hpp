@@ -22,7 +22,7 @@ namespace brood::inline v1::net {
 
 class Door {
  public:
-  Door(const ListenerOptions& options, const detail::ConnectionCore::Type& type);
+  Door(const ListenerOptions& options, const detail::ConnectionCore::Type& type, detail::InForks in_forks);
   ~Door();
 
   /// Empty if nobody was through before the deadline. Errors: see Listener::accept().
@@ -30,15 +30,13 @@ class Door {
   [[nodiscard]] const Address& address() const noexcept { return address_; }
   [[nodiscard]] std::optional<Address> last_accepted();
   [[nodiscard]] int descriptor();
-  /// Before others use this object.
-  void keep_from_forks();
 
  private:
   struct Client {
-    Client(const Door& door, base::UniqueFd socket, Place from);
+    Client(const Door& door, base::UniqueFd socket, std::unique_ptr<os::NotInForks> kept, Place from);
     std::string label;
     std::unique_ptr<Stream> stream;
-    std::optional<os::NotInForks> kept_from_forks;
+    std::unique_ptr<os::NotInForks> kept_from_forks;
     Greeting greeting;
     Deadline until;
     Deadline may_leave;  ///< from then on it gives up its place if somebody waits outside
@@ -70,11 +68,12 @@ class Door {
   [[nodiscard]] std::unique_ptr<channel::Transport> welcome(Clients::iterator client);
 
   const Terms terms_;
+  const detail::InForks in_forks_;
   const std::chrono::nanoseconds handshake_timeout_;
   const std::size_t most_clients_;
   std::optional<TlsContext> tls_;
   base::UniqueFd socket_;
-  std::optional<os::NotInForks> kept_from_forks_;
+  std::unique_ptr<os::NotInForks> kept_from_forks_;
   SocketFile file_;
   Address address_;
   Owner owner_;

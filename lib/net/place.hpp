@@ -4,11 +4,14 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/unique_fd.hpp"
 #include "brood/address.hpp"
+#include "brood/detail/socket_core.hpp"
+#include "os/not_in_forks.hpp"
 
 namespace brood::inline v1::net {
 
@@ -31,7 +34,19 @@ struct Place {
 [[nodiscard]] Place peer_place(int socket);
 
 /// A close-on-exec stream socket; errors as exceptions. Errors: OsError.
-[[nodiscard]] base::UniqueFd make_socket(int family, bool blocking);
+[[nodiscard]] base::UniqueFd make_socket(int family, bool blocking, detail::InForks in_forks,
+                                         std::unique_ptr<os::NotInForks>& kept_from_forks);
+/// Calls `make`, which returns a new descriptor or -1. If forks are to have nothing of it, none has, from the first instant.
+template <class Make>
+std::unique_ptr<os::NotInForks> keep_from_forks(detail::InForks in_forks, Make make) {
+  if (in_forks == detail::InForks::shared) {
+    (void)make();
+    return nullptr;
+  }
+  const os::NotInForks::Pause pause = os::NotInForks::pause();
+  const int made = make();
+  return made < 0 ? nullptr : std::make_unique<os::NotInForks>(made, pause);
+}
 /// For a connection: messages are not held back, and a peer that vanished is asked after. Says nothing to Unix sockets.
 void tune(int socket) noexcept;
 /// From now on no call on it sleeps. Errors: OsError.

@@ -44,9 +44,11 @@ class Objects {
 }  // namespace
 
 SocketTransport::SocketTransport(std::unique_ptr<Stream> stream, Messages messages, std::string label,
-                                 std::optional<PeerTerms> peer, std::vector<std::byte> late_note)
+                                 std::optional<PeerTerms> peer, std::vector<std::byte> late_note,
+                                 std::unique_ptr<os::NotInForks> kept_from_forks)
     : Transport(true, true),
       stream_(std::move(stream)),
+      kept_from_forks_(std::move(kept_from_forks)),
       messages_(messages),
       label_(std::move(label)),
       late_note_(std::move(late_note)),

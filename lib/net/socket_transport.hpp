@@ -16,6 +16,7 @@
 #include "net/owner.hpp"
 #include "net/stream.hpp"
 #include "net/turn.hpp"
+#include "os/not_in_forks.hpp"
 
 namespace brood::inline v1::net {
 
@@ -23,8 +24,9 @@ class SocketTransport final : public channel::Transport {
  public:
   /// After a greeting that is over. `peer`: what it brought; empty if the other end's answer comes with its first message.
   /// `late_note`: what goes in front of our first message.
+  /// `kept_from_forks`: if so, the socket.
   SocketTransport(std::unique_ptr<Stream> stream, Messages messages, std::string label, std::optional<PeerTerms> peer,
-                  std::vector<std::byte> late_note);
+                  std::vector<std::byte> late_note, std::unique_ptr<os::NotInForks> kept_from_forks);
   ~SocketTransport() override;
 
   bool send(std::span<const std::byte> payload, std::span<const Handle> handles, Deadline deadline) override {
@@ -70,6 +72,7 @@ class SocketTransport final : public channel::Transport {
   [[noreturn]] void throw_end(const Io& io);
 
   const std::unique_ptr<Stream> stream_;
+  const std::unique_ptr<os::NotInForks> kept_from_forks_;
   const Messages messages_;
   const std::string label_;
   Owner owner_;

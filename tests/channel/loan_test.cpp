@@ -26,6 +26,7 @@
 #include "brood/queue.hpp"
 #include "brood/simple_queue.hpp"
 #include "brood/work_queue.hpp"
+#include "support/keep.hpp"
 #include "sync/ladder.hpp"
 
 namespace ladder {
@@ -260,8 +261,7 @@ TEST_F(LoanTest, MemoryOfTheDeadComesBack) {
 TEST_F(LoanTest, MemoryOfThoseWhoEndComesBack) {
   brood::Queue<Frame> queue(QueueOptions{.byte_budget = 128 << 10});
   Child borrower([&](Line& line) {
-    static const auto* const kept = new brood::Loan<Frame>(queue.loan());  // never given back, on purpose
-    (void)kept;
+    (void)support::keep(new brood::Loan<Frame>(queue.loan()));  // never given back
     line.say();
     (void)line.hear();
   });

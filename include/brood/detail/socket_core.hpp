@@ -66,10 +66,14 @@ struct ConnectOptions {
 
 namespace detail {
 
-/// Process-local view of one listening socket.
+/// What children made by fork have of sockets. `closed`: nothing, so that nobody who waits for the end of this process waits for one
+/// of theirs: who comes later is refused, and who is connected sees the end.
+enum class InForks : bool { shared, closed };
+
+/// Process-local view of one listening socket, and of the connections that it makes.
 class ListenerCore {
  public:
-  ListenerCore(const ListenerOptions& options, const ConnectionCore::Type& type);
+  ListenerCore(const ListenerOptions& options, const ConnectionCore::Type& type, InForks in_forks = InForks::shared);
   ListenerCore(ListenerCore&& other) noexcept;
   ListenerCore& operator=(ListenerCore&& other) noexcept;
   ~ListenerCore();
@@ -79,9 +83,6 @@ class ListenerCore {
   [[nodiscard]] Address address() const;
   [[nodiscard]] std::optional<Address> last_accepted() const;
   [[nodiscard]] int descriptor() const;
-  /// From now on children made by fork share neither this nor its clients that are not through: who comes when this process is
-  /// dead is refused, and not kept waiting by one of them.
-  void keep_from_forks();
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return door_ == nullptr; }
   [[nodiscard]] std::string printed() const;
@@ -93,7 +94,7 @@ class ListenerCore {
 };
 
 [[nodiscard]] ConnectionCore connect(const Address& address, const ConnectOptions& options,
-                                     const ConnectionCore::Type& type);
+                                     const ConnectionCore::Type& type, InForks in_forks = InForks::shared);
 
 }  // namespace detail
 }  // namespace brood::inline v1
