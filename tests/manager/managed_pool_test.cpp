@@ -218,7 +218,11 @@ TEST_P(ManagedPool, LimitsAndCancellation) {
   EXPECT_TRUE(pool.cancel(runs, {.kill = false}));
   EXPECT_EQ(runs.get(), 1);
   EXPECT_FALSE(pool.cancel(runs));
-  const Future<int> killed = pool.submit(asked, said.writer());
+  const auto deaf = [](const std::string& writer) -> int {
+    tell(writer, "inside");
+    for (;;) ::pause();
+  };
+  const Future<int> killed = pool.submit(deaf, said.writer());
   EXPECT_EQ(said.line(), "inside");
   EXPECT_TRUE(pool.cancel(killed));
   EXPECT_THROW((void)killed.get(), brood::CancelledError);
