@@ -186,7 +186,8 @@ bool Door::let_one_in() {
     Place from;
     from.size = sizeof from.storage;
     base::UniqueFd socket;
-    std::unique_ptr<os::NotInForks> kept = keep_from_forks(in_forks_, [&] {
+    std::unique_ptr<os::NotInForks> kept;
+    keep_from_forks(in_forks_, kept, [&] {
       socket.reset(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage), &from.size,
                              SOCK_CLOEXEC | SOCK_NONBLOCK));
       return socket.get();

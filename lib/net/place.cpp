@@ -114,7 +114,7 @@ Place peer_place(int socket) {
 base::UniqueFd make_socket(int family, bool blocking, detail::InForks in_forks,
                            std::unique_ptr<os::NotInForks>& kept_from_forks) {
   base::UniqueFd made;
-  kept_from_forks = keep_from_forks(in_forks, [&] {
+  keep_from_forks(in_forks, kept_from_forks, [&] {
     made.reset(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0));
     return made.get();
   });

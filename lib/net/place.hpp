@@ -38,14 +38,11 @@ struct Place {
                                          std::unique_ptr<os::NotInForks>& kept_from_forks);
 /// Calls `make`, which returns a new descriptor or -1. If forks are to have nothing of it, none has, from the first instant.
 template <class Make>
-std::unique_ptr<os::NotInForks> keep_from_forks(detail::InForks in_forks, Make make) {
-  if (in_forks == detail::InForks::shared) {
-    (void)make();
-    return nullptr;
-  }
+void keep_from_forks(detail::InForks in_forks, std::unique_ptr<os::NotInForks>& kept, Make make) {
+  kept.reset();
+  if (in_forks == detail::InForks::shared) return (void)make();
   const os::NotInForks::Pause pause = os::NotInForks::pause();
-  const int made = make();
-  return made < 0 ? nullptr : std::make_unique<os::NotInForks>(made, pause);
+  if (const int made = make(); made >= 0) kept = std::make_unique<os::NotInForks>(made, pause);
 }
 /// For a connection: messages are not held back, and a peer that vanished is asked after. Says nothing to Unix sockets.
 void tune(int socket) noexcept;
