@@ -446,20 +446,23 @@ brood::ListProxy<int> list_of(brood::Manager& manager) { return manager.find<bro
 
 /// Leaves a child behind that has copies of everything.
 struct Forker {
-  void leave_child(const std::string& gate) const {
+  void leave_child(const std::string& said, const std::string& gate) const {
     if (::fork() != 0) return;
+    tell(said, "lives on");
     await(gate);
     std::_Exit(0);
   }
 };
 
 TEST_P(JournalOfAParent, IsForTheNextServerThoughAChildOfTheFirstLivesOn) {
+  Pipe said;
   Pipe gate;
   const LetsGo at_the_end{gate};
   brood::Manager first(options());
   auto list = first.list<int>({1, 2});
   first.publish("list", list);
-  first.make<Forker>().call<&Forker::leave_child>(gate.reader());
+  first.make<Forker>().call<&Forker::leave_child>(said.writer(), gate.reader());
+  EXPECT_EQ(said.line(), "lives on");
   list.append(3);
   kill_server(first);
   brood::Manager second(options());
@@ -467,15 +470,26 @@ TEST_P(JournalOfAParent, IsForTheNextServerThoughAChildOfTheFirstLivesOn) {
 }
 
 int own_pid(int /*any*/) { return ::getpid(); }
+void work_on(const std::string& said, const std::string& gate) {
+  tell(said, "works");
+  await(gate);
+}
 
 #if !SUPPORT_TSAN  // as for INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS
 TEST_P(JournalOfAParent, IsForTheNextServerThoughItHadForkedWorkers) {
   for (int i = 0; i < 5; ++i) {
     SCOPED_TRACE(i);
+    Pipe said;
+    Pipe gate;
+    const LetsGo one_at_the_end{gate};
+    const LetsGo the_other_too{gate};
     std::filesystem::remove(path());
     brood::Manager first(options());
     auto pool = first.pool(2, {.start_method = brood::StartMethod::fork});
-    EXPECT_NE(pool.apply(own_pid, 1), *first.pid());
+    for (int worker = 0; worker < 2; ++worker) {
+      (void)pool.submit(work_on, said.writer(), gate.reader());
+      EXPECT_EQ(said.line(), "works");
+    }
     auto list = first.list<int>({1, 2});
     kill_server(first);
     brood::Manager second(options());
