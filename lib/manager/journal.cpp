@@ -8,11 +8,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
+#include "brood/deadline.hpp"
 #include "brood/error.hpp"
 
 namespace brood::inline v1::manager {
@@ -98,6 +101,10 @@ bool is_file_at(int file, const std::string& path) {
          mine.st_ino == there.st_ino;
 }
 
+/// A child that a server forked as it was killed has its lock until the child has run its first instructions.
+constexpr std::chrono::milliseconds kUntilForksHaveBegun{500};
+constexpr std::chrono::milliseconds kLookAgain{5};
+
 /// So that a new name is there after a power failure, too.
 void sync_directory_of(const std::string& path) {
   const std::filesystem::path directory = std::filesystem::absolute(path).parent_path();
@@ -131,6 +138,7 @@ Journal::~Journal() {
 }
 
 void Journal::open_and_lock() {
+  const Deadline patience = Deadline::after(kUntilForksHaveBegun);
   for (;;) {
     file_ = LockedFile(options_.path, O_RDWR | O_CREAT);
     if (!file_) throw_error(errno, "open the journal " + options_.path);
@@ -138,8 +146,10 @@ void Journal::open_and_lock() {
     const auto real = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file_.get()), unknown);
     if (!unknown && is_file_at(file_.get(), real)) options_.path = real;
     if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno == EWOULDBLOCK) throw AddressInUse("the journal " + options_.path + " is that of another server");
-      throw OsError(errno, "lock the journal " + options_.path);
+      if (errno != EWOULDBLOCK) throw OsError(errno, "lock the journal " + options_.path);
+      if (patience.passed()) throw AddressInUse("the journal " + options_.path + " is that of another server");
+      std::this_thread::sleep_for(kLookAgain);
+      continue;
     }
     // Between open and lock its server may have put a copy in its place.
     if (is_file_at(file_.get(), options_.path)) return;

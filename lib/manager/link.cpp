@@ -150,9 +150,14 @@ void Link::give_back(std::shared_ptr<call::Line> line) noexcept {
 }
 
 void Link::watch(const std::shared_ptr<Process>& server) {
-  const std::lock_guard lock(g_mutex);
-  process_ = server;
-  creator_ = ::getpid();
+  std::vector<std::shared_ptr<call::Line>> ended;
+  {
+    const std::lock_guard lock(g_mutex);
+    if (creator_ == ::getpid()) ended.swap(idle_);  // with the server before, whose journal this one has
+    process_ = server;
+    creator_ = ::getpid();
+  }
+  for (const auto& it : ended) finish(*it);
 }
 
 std::exception_ptr Link::explain(const std::exception_ptr& why) {
