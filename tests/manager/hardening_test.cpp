@@ -510,7 +510,7 @@ TEST_P(JournalOfAParent, ServesTheProxiesOfWhoStartedTheFirst) {
     manager.reset();
     manager = std::make_unique<brood::Manager>(options());
     EXPECT_EQ(list.size(), static_cast<std::size_t>(i + 1));
-    EXPECT_EQ(list.at(static_cast<std::size_t>(i)), i);
+    EXPECT_EQ(list.at(i), i);
     EXPECT_EQ(value.get(), 7);
   }
 }
