@@ -469,13 +469,13 @@ TEST_P(JournalOfAParent, IsForTheNextServerThoughAChildOfTheFirstLivesOn) {
   EXPECT_EQ(list_of(second).snapshot(), (std::vector{1, 2, 3}));
 }
 
+#if !SUPPORT_TSAN  // as for INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS
 int own_pid(int /*any*/) { return ::getpid(); }
 void work_on(const std::string& said, const std::string& gate) {
   tell(said, "works");
   await(gate);
 }
 
-#if !SUPPORT_TSAN  // as for INSTANTIATE_FOR_EVERY_METHOD_IN_THREADS
 TEST_P(JournalOfAParent, IsForTheNextServerThoughItHadForkedWorkers) {
   for (int i = 0; i < 5; ++i) {
     SCOPED_TRACE(i);
