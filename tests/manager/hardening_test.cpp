@@ -383,6 +383,7 @@ TEST_P(TooShortMessages, AreRefusedByAServerInThisProcess) {
   EXPECT_THROW(brood::ManagerServer({.authkey = "key", .max_message = GetParam()}), brood::UsageError);
 }
 
+#if !SUPPORT_SANITIZED  // the checker of undefined behaviour looks at objects through a pipe, which needs descriptors
 class FewDescriptors : public EveryMethod {};
 INSTANTIATE_FOR_EVERY_METHOD(FewDescriptors);
 
@@ -414,6 +415,7 @@ TEST_P(FewDescriptors, AManagerStartsOrSaysWhyNot) {
         std::to_string(limit) + " " + std::string(to_string(GetParam())));
   }
 }
+#endif
 
 // --- journals ------------------------------------------------------------------------------------------------------------
 
