@@ -324,6 +324,7 @@ class ManagerServer {
   ManagerServer(const ManagerServer&) = delete;
   ManagerServer& operator=(const ManagerServer&) = delete;
   [[nodiscard]] Address address() const;
+  /// Errors: UsageError in a child made by fork, which shares neither the server's sockets nor its journal.
   void serve_forever();
   void stop() noexcept;
 

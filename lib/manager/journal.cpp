@@ -101,7 +101,9 @@ bool is_file_at(int file, const std::string& path) {
          mine.st_ino == there.st_ino;
 }
 
-/// A child that a server forked as it was killed has its lock until the child has run its first instructions.
+/// A child that a server forked as it was killed has its lock until the child has run its first instructions. Nobody tells when a
+/// flock is free, and waiting in flock() itself has no limit of time: a child that is stopped there would hang the next server.
+/// (A POSIX record lock is not inherited by fork, but lost as soon as anything in the process closes that file.)
 constexpr std::chrono::milliseconds kUntilForksHaveBegun{500};
 constexpr std::chrono::milliseconds kLookAgain{5};
 
